@@ -1,0 +1,32 @@
+//! hast: highly available storage. Two machines, one disk, no lost write.
+//!
+//! Dependencies point downward only:
+//!
+//! | room | what it is for |
+//! | --- | --- |
+//! | [`cli`] | hastctl's commands and how they print |
+//! | [`daemon`] | hastd's main process: listeners, children, reload, hooks |
+//! | [`worker`] | runs an engine: threads, buffers, sender, receiver |
+//! | [`control`] | what hastctl and hastd say to each other |
+//! | [`config`] | one model; two notations read into it: hast.conf and TOML |
+//! | [`provider`] | where requests come from |
+//! | [`disk`] | the local component: a provider or a file |
+//! | [`engine`] | decides what is written where and when it is acknowledged. No I/O, no clock, no threads |
+//! | [`wire`] | messages between nodes. No sockets |
+//! | [`layout`] | metadata and activemap as they lie on disk. No files |
+//! | [`nv`] | the name-value encoding |
+//! | [`terms`] | the words that hast.conf, the wire and status share |
+#![forbid(unsafe_code)]
+
+pub mod cli;
+pub mod config;
+pub mod control;
+pub mod daemon;
+pub mod disk;
+pub mod engine;
+pub mod layout;
+pub mod nv;
+pub mod provider;
+pub mod terms;
+pub mod wire;
+pub mod worker;
