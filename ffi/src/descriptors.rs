@@ -29,7 +29,7 @@ pub struct Received {
 ///
 /// # Errors
 /// What the socket says (`WouldBlock` where it does not block), and `InvalidData` where more
-/// than [`MOST_DESCRIPTORS`] came: those that fitted are closed again.
+/// than [`MOST_DESCRIPTORS`] came: those that arrived are closed again.
 pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Received> {
     let mut control = [0_u64; CONTROL_WORDS];
     let mut part = libc::iovec {
@@ -55,7 +55,8 @@ pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Received
     };
     // SAFETY: recvmsg has just filled `message`, and `control` is still in place.
     let descriptors = unsafe { received_descriptors(&message) };
-    if message.msg_flags & libc::MSG_CTRUNC != 0 {
+    let cut = message.msg_flags & libc::MSG_CTRUNC != 0;
+    if cut || descriptors.len() > MOST_DESCRIPTORS {
         return Err(io::Error::new(
             io::ErrorKind::InvalidData,
             format!("a message came with more than {MOST_DESCRIPTORS} descriptors"),

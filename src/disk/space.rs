@@ -180,7 +180,7 @@ impl Component {
     fn synchronise(&self) -> nix::Result<()> {
         #[cfg(target_os = "freebsd")]
         if self.medium == Medium::Device {
-                return device::flush(self.file.as_fd());
+            return device::flush(self.file.as_fd());
         }
         self.file.sync_data().map_err(|error| errno_of(&error))
     }
