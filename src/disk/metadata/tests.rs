@@ -60,7 +60,10 @@ fn what_is_created_is_what_base_creates() {
     );
     // Not byte by byte: base leaves what happens to be in its memory between the entries.
     let decoded = |block: &[u8]| Metadata::decode(block).expect("metadata");
-    assert_eq!(decoded(&ours[..METADATA_SIZE]), decoded(&theirs[..METADATA_SIZE]));
+    assert_eq!(
+        decoded(&ours[..METADATA_SIZE]),
+        decoded(&theirs[..METADATA_SIZE])
+    );
     assert!(ours[METADATA_SIZE..4608] == theirs[METADATA_SIZE..4608]);
     assert!(
         ours[4608..].iter().all(|byte| *byte == 0xFF),
