@@ -29,7 +29,7 @@ pub fn with_descriptors(
     check_numbers(&descriptors)?;
     let above = descriptors
         .iter()
-        .map(|(_, number)| number + 1)
+        .map(|(_, number)| number.saturating_add(1))
         .max()
         .unwrap_or(FIRST_NUMBER);
     let mut moves = Vec::new();
