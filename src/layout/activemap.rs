@@ -184,9 +184,8 @@ impl Bitmap {
             .enumerate()
             .filter(|(_, word)| **word != 0);
         full.flat_map(|(index, word)| {
-            std::iter::successors(Some(*word), |bits| Some(bits & (bits - 1)))
-                .take_while(|bits| *bits != 0)
-                .map(move |bits| lowest(index, bits))
+            let without_lowest = |bits: &u64| Some(bits & (bits - 1)).filter(|bits| *bits != 0);
+            std::iter::successors(Some(*word), without_lowest).map(move |bits| lowest(index, bits))
         })
     }
 
