@@ -128,7 +128,7 @@ impl Primary {
         }
     }
 
-    pub(super) fn connected(&mut self, answer: Answer, actions: &mut Vec<Action>) {
+    pub(super) fn connected(&mut self, answer: &Answer, actions: &mut Vec<Action>) {
         let Link::Introducing {
             hello: Some(hello), ..
         } = self.link
@@ -145,11 +145,11 @@ impl Primary {
             Source::Primary if answer.virgin && !self.map.stale().is_empty() => {
                 return self.leave(DisconnectReason::PeerForgot, actions);
             }
-            Source::Primary => self.merge_as_source(&hello, &answer),
+            Source::Primary => self.merge_as_source(&hello, answer),
             Source::Secondary if self.metadata.get().localcnt != hello.localcnt => {
                 return self.leave(DisconnectReason::MovedOn, actions);
             }
-            Source::Secondary => self.merge_as_target(&answer),
+            Source::Secondary => self.merge_as_target(answer),
         };
         self.link = Link::Storing { peer, generation };
     }

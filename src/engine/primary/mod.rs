@@ -214,7 +214,7 @@ impl Primary {
                 outcome,
             } => self.reply(seq, received, outcome, actions),
             Event::Meet => self.meet(),
-            Event::Connected(answer) => self.connected(*answer, actions),
+            Event::Connected(answer) => self.connected(&answer, actions),
             Event::Disconnected => self.disconnected(actions),
             Event::MapWritten(_, outcome) => self.map_written(outcome, actions),
             Event::MetadataWritten(ticket, outcome) => {
