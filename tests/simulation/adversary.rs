@@ -368,7 +368,9 @@ impl World {
                 && self.nodes[1 - node].primary().is_some();
             if can {
                 self.note(|| format!("node {node} is made anew"));
-                self.nodes[node].recreate();
+                // Two new components count as equal: then they had better be.
+                let wipe = !self.oracle.may_have_written(1 - node);
+                self.nodes[node].recreate(wipe);
                 self.oracle.recreated(node);
                 self.split = false;
             }
@@ -405,6 +407,7 @@ impl World {
     fn is_settled(&mut self) -> bool {
         (0..2).any(|node| {
             self.oracle.waiting(node) == 0
+                && self.unsettled(node).is_empty()
                 && self.is_idle(0)
                 && self.is_idle(1)
                 && self.nodes[1 - node].secondary().is_some()

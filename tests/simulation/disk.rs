@@ -164,6 +164,18 @@ impl Disk {
         self.data.iter_mut().for_each(Cached::flush);
     }
 
+    /// What opening a component does first: nothing read afterwards can be lost any more.
+    pub fn open(&mut self) {
+        self.metadata.flush();
+        self.map.iter_mut().for_each(Cached::flush);
+        self.flush();
+    }
+
+    /// Makes the data as new.
+    pub fn wipe(&mut self) {
+        self.data.iter_mut().for_each(|sector| *sector = Cached::new(0));
+    }
+
     /// The power goes.
     pub fn power_cut(&mut self, rng: &mut Rng) {
         self.metadata.cut(rng);

@@ -137,7 +137,7 @@ noticed! {
     a_map_flush_skipped: SkipMapFlush => Unmarked;
     a_metadata_flush_skipped: SkipMetadataFlush => SplitBrain | Lost | Stuck;
     a_mark_cleared_early: ClearMarkEarly => Cleared | Unmarked;
-    a_counter_not_raised: ForgetLocalcnt => SplitBrain | Lost;
+    a_counter_not_raised: ForgetLocalcnt => SplitBrain | Lost | Stuck;
     an_answer_before_the_second_copy: AcknowledgeBeforePeer => Lost;
     an_answer_before_any_copy: AcknowledgeAtOnce => Lost | Read;
     a_flush_that_does_nothing: FlushNothing => Lost | Cleared;
@@ -146,7 +146,7 @@ noticed! {
     an_inconsistent_mark_overlooked: PromoteInconsistent => Lost;
     a_flush_that_overtakes_writes: FlushOvertakes => Lost | Cleared;
     a_map_of_yesterday: SendOldMap => Lost | UpToDate | Cleared;
-    a_copy_that_overtakes_a_write: StalePiece => UpToDate | Lost;
+    a_copy_that_overtakes_a_write: StalePiece => UpToDate | Lost | Cleared;
     a_failure_of_the_peer_overlooked: TrustFailedReply => UpToDate | Lost | Cleared;
     a_failure_of_the_disk_overlooked: TrustFailedDisk => UpToDate | Lost | Cleared | Read;
     a_split_brain_ignored: IgnoreSplitBrain => SplitBrain;

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use fastrand::Rng;
-use hast::engine::handshake::Agreement;
+use hast::engine::handshake::{Agreement, MapSent};
 use hast::engine::{MapSector, Operation, Range};
 use hast::layout::{Geometry, Metadata};
 use hast::terms::Role;
@@ -128,7 +128,7 @@ pub struct Node {
     pub fresh: bool,
     /// Operations under way.
     pub jobs: BTreeMap<u64, Job>,
-    /// A disk fault was injected since the last promotion.
+    /// A disk fault was injected.
     pub faulted: bool,
 }
 
@@ -150,19 +150,22 @@ impl Node {
         }
     }
 
-    /// Makes the component anew, as `hastctl create` does: its data stays where it is.
-    pub fn recreate(&mut self) {
+    /// Makes the component anew, as `hastctl create` does: its data stays where it is, unless wiped.
+    pub fn recreate(&mut self, wipe: bool) {
+        if wipe {
+            self.disk.wipe();
+        }
         let keepdirty = self.disk.metadata().keepdirty;
         self.disk
             .write_metadata(blank(&self.geometry, keepdirty), Reached::Medium);
-        self.clear_map(Reached::Medium);
+        self.fill_map(0, Reached::Medium);
         self.fresh = true;
     }
 
-    fn clear_map(&mut self, reached: Reached) {
+    fn fill_map(&mut self, byte: u8, reached: Reached) {
         for index in 0..self.disk.map_sectors() {
             self.disk
-                .write_map(index, vec![0; SECTOR as usize].into_boxed_slice(), reached);
+                .write_map(index, vec![byte; SECTOR as usize].into_boxed_slice(), reached);
         }
     }
 
@@ -244,13 +247,20 @@ impl Node {
                     self.disk.write_map(*index as usize, bytes.clone(), reached);
                 }
             }
-            Work::ClearMap => self.clear_map(reached),
+            Work::ClearMap => self.fill_map(0, reached),
             Work::Metadata(_, metadata) => {
                 self.disk.write_metadata((**metadata).clone(), reached);
             }
             Work::Agree(_, agreement) => {
-                self.disk
-                    .write_metadata(agreement.metadata.clone(), reached);
+                // The map first, and durably: the metadata alone would forget what must be copied.
+                if agreement.map == MapSent::Everything {
+                    let whole = reached == Reached::Medium || rng.bool();
+                    self.fill_map(0xff, if whole { Reached::Medium } else { reached });
+                    if !whole {
+                        return;
+                    }
+                }
+                self.disk.write_metadata(agreement.metadata.clone(), reached);
             }
         }
     }

@@ -183,6 +183,8 @@ pub struct Oracle {
     /// The session each node is in as a primary.
     sessions: [Option<u64>; 2],
     apart: [Apart; 2],
+    /// Whether a primary surely went on alone before it introduced itself.
+    introduced: [bool; 2],
     /// The two belong to one data set.
     related: bool,
     /// The first violation.
@@ -199,6 +201,7 @@ impl Oracle {
             outstanding: BTreeMap::new(),
             sessions: [None; 2],
             apart: [Apart::default(); 2],
+            introduced: [false; 2],
             related: false,
             violation: None,
         }
@@ -438,7 +441,9 @@ impl Oracle {
             view.0.push(View::found(value, now));
         }
         if !claims {
+            // Forced: what the other has and this one lacks is given up by an operator who was told so.
             self.apart[node].maybe = true;
+            self.apart[1 - node].surely = false;
         }
     }
 
@@ -448,9 +453,20 @@ impl Oracle {
         self.related = false;
     }
 
+    /// Whether a node may have acknowledged something since the two were last in step.
+    pub fn may_have_written(&self, node: usize) -> bool {
+        self.apart[node].maybe
+    }
+
+    /// A primary introduces itself: the decision can only be about what it has done so far.
+    pub fn hello(&mut self, node: usize) {
+        self.introduced[node] = self.apart[node].surely;
+    }
+
     /// What a secondary decided about a primary.
     pub fn met(&mut self, primary: usize, decision: Result<Source, Refusal>) {
-        let (ours, theirs) = (self.apart[primary], self.apart[1 - primary]);
+        let (mut ours, theirs) = (self.apart[primary], self.apart[1 - primary]);
+        ours.surely = self.introduced[primary];
         // Two new components may each have been given a number before they ever met.
         let strangers = !self.related;
         self.related |= decision.is_ok();
@@ -476,6 +492,14 @@ impl Oracle {
     pub fn connected(&mut self, primary: usize, session: u64, from_peer: bool) {
         self.step();
         self.sessions[primary] = Some(session);
+        let [ours, theirs] = [primary, 1 - primary].map(|node| self.apart[node]);
+        if ours.surely && theirs.surely {
+            self.broken(Rule::SplitBrain, || "connected, though both wrote apart".to_owned());
+        } else if (from_peer && ours.surely) || (!from_peer && theirs.surely) {
+            self.broken(Rule::Lost, || {
+                format!("node {primary} connected, source the peer: {from_peer}, other one went on")
+            });
+        }
         if !from_peer {
             return;
         }

@@ -73,6 +73,7 @@ impl World {
         let fresh_resuid = self.rng.u64(1..);
         let replication = self.profile.replication;
         let this = &mut self.nodes[node];
+        this.disk.open();
         let metadata = this.disk.metadata().clone();
         let claims = metadata.inconsistent.is_none();
         let start = Start {
@@ -97,7 +98,6 @@ impl World {
         let this = &mut self.nodes[node];
         this.role = Role::Primary;
         this.incarnation += 1;
-        this.faulted = false;
         self.oracle
             .promoted(node, &this.disk, claims, promotion == Promotion::Resumed);
         this.worker = Worker::Primary(Box::new(PrimaryDriver {
@@ -339,7 +339,7 @@ impl World {
     }
 
     /// Sectors with a change under way on either copy.
-    fn unsettled(&mut self, node: usize) -> BTreeSet<usize> {
+    pub fn unsettled(&mut self, node: usize) -> BTreeSet<usize> {
         let mut unsettled = self.oracle.changing(node);
         if let Some(driver) = self.nodes[node].primary() {
             let sent = driver
@@ -405,11 +405,13 @@ impl World {
                 self.begin(node, Work::Metadata(ticket, metadata));
             }
             Action::Complete(id, outcome) => {
-                let faulted = self.nodes[node].faulted;
+                let faults = [node, 1 - node].map(|node| self.nodes[node].faulted);
                 let Some(driver) = self.nodes[node].primary() else {
                     return;
                 };
-                if driver.requests.remove(&id).is_none() {
+                let request = driver.requests.remove(&id);
+                let is_flush = request.is_some_and(|request| request.command == Command::Flush);
+                if request.is_none() {
                     if self.saboteur.was_answered(id) {
                         return;
                     }
@@ -421,6 +423,8 @@ impl World {
                 let data = buffer
                     .map(|b| b.borrow().values().to_vec())
                     .unwrap_or_default();
+                // A flush fails where either copy does.
+                let faulted = faults[0] || (is_flush && faults[1]);
                 let excused = faulted || driver.wanting_peer;
                 self.oracle.completed(id, outcome, &data, excused);
             }
@@ -440,6 +444,7 @@ impl World {
                 if let Some(Link::Meeting(connection)) = self.nodes[node].primary().map(|d| d.link)
                 {
                     self.send(connection, 1 - node, Message::Hello(hello));
+                    self.oracle.hello(node);
                 }
             }
             Action::Disconnect(_) => {

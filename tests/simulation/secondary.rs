@@ -90,6 +90,7 @@ impl World {
         if !self.is_open(connection, node) {
             return;
         }
+        self.nodes[node].disk.open();
         let metadata = self.nodes[node].disk.metadata().clone();
         let before = metadata.clone();
         let decision = self
