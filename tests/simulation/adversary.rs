@@ -369,7 +369,7 @@ impl World {
             if can {
                 self.note(|| format!("node {node} is made anew"));
                 // Two new components count as equal: then they had better be.
-                let wipe = !self.oracle.may_have_written(1 - node);
+                let wipe = self.nodes[1 - node].disk.metadata().localcnt == 0;
                 self.nodes[node].recreate(wipe);
                 self.oracle.recreated(node);
                 self.split = false;

@@ -405,11 +405,17 @@ impl Oracle {
     /// A node's cache is lost.
     pub fn power_cut(&mut self, node: usize) {
         self.views[node].iter_mut().for_each(View::power_cut);
+        // What it answered before, and the primary acknowledges only now, it no longer has.
+        let peers = self.outstanding.values_mut().filter(|o| o.node != node && o.command.mutates());
+        peers.for_each(|request| request.both = false);
     }
 
     /// A secondary's process died with early acknowledged writes to these sectors in its memory.
     pub fn memory_lost(&mut self, node: usize, sectors: std::ops::Range<usize>, disk: &Disk) {
         let now = self.step();
+        for request in self.outstanding.values_mut().filter(|o| o.changes(1 - node, &sectors)) {
+            request.both = false;
+        }
         for sector in sectors {
             let entry = View::found(disk.value(sector), now);
             self.views[node][sector].0.push(Entry {
@@ -451,11 +457,6 @@ impl Oracle {
     pub fn recreated(&mut self, node: usize) {
         self.apart[node] = Apart::default();
         self.related = false;
-    }
-
-    /// Whether a node may have acknowledged something since the two were last in step.
-    pub fn may_have_written(&self, node: usize) -> bool {
-        self.apart[node].maybe
     }
 
     /// A primary introduces itself: the decision can only be about what it has done so far.
@@ -552,8 +553,8 @@ impl Oracle {
         self.apart[node].unflushed = self.views[node].iter().enumerate().any(at_risk);
     }
 
-    /// Something acknowledged was still on its way to the peer when the connection ended.
-    pub fn tail_cut(&mut self, node: usize) {
+    /// The peer failed to store something, or may never have received it.
+    pub fn peer_lacks(&mut self, node: usize) {
         self.apart[node].maybe = true;
     }
 

@@ -152,7 +152,7 @@ impl World {
             .values()
             .any(|(command, ..)| *command != Command::Read)
         {
-            self.oracle.tail_cut(node);
+            self.oracle.peer_lacks(node);
         }
         if let Some(driver) = self.nodes[node].primary() {
             driver.sent.clear();
@@ -202,6 +202,9 @@ impl World {
                 data,
             } => {
                 let known = driver.sent.get(&seq).copied();
+                if outcome.is_err() && known.is_some_and(|(command, ..)| command.mutates()) {
+                    self.oracle.peer_lacks(node);
+                }
                 if let (Some((_, owner, range)), Some(data)) = (known, data)
                     && let Some(buffer) = driver.buffers.get(&owner)
                 {
