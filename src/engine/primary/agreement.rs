@@ -218,7 +218,7 @@ impl Primary {
         let both = barrier.local == Side::Done && barrier.remote == Side::Done;
         if both {
             self.map.end_barrier(barrier.epoch);
-            self.map.evict(None);
+            self.map.evict(self.stopping.then_some(0));
         } else {
             self.barrier_retry_at = self.now + BARRIER_RETRY;
         }

@@ -25,6 +25,9 @@ mod reads;
 mod requests;
 mod writes;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 pub use interface::{
@@ -116,6 +119,8 @@ pub struct Primary {
     waiting_peer: BTreeSet<u64>,
     stopping: bool,
     stop_flushed: bool,
+    /// The map could not be tidied: it is left as it is.
+    stop_failed: bool,
     stopped: bool,
 }
 
@@ -176,6 +181,7 @@ impl Primary {
             waiting_peer: BTreeSet::new(),
             stopping: false,
             stop_flushed: false,
+            stop_failed: false,
             stopped: false,
         };
         engine
@@ -236,7 +242,7 @@ impl Primary {
         if self.stopping {
             self.advance_stop(actions);
         }
-        if let Some((ticket, sectors)) = self.map.next_write(self.stopping) {
+        if let Some((ticket, sectors)) = self.map.next_write(self.stopping && !self.stop_failed) {
             actions.push(Action::WriteMap(ticket, sectors));
         }
         if let Some((ticket, metadata)) = self.metadata.next_write() {
@@ -309,7 +315,7 @@ impl Primary {
         if self.stopped || !idle || !self.stop_barrier(actions) {
             return;
         }
-        if self.map.is_tidy() && self.metadata.is_settled() {
+        if (self.map.is_tidy() || self.stop_failed) && self.metadata.is_settled() {
             self.stopped = true;
             actions.push(Action::Stopped);
         }

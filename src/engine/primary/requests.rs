@@ -184,6 +184,7 @@ impl Primary {
 
     pub(super) fn map_written(&mut self, outcome: Outcome, actions: &mut Vec<Action>) {
         self.map.written(outcome);
+        self.stop_failed |= self.stopping && outcome.is_err();
         for id in std::mem::take(&mut self.waiting_mark) {
             let Some(pending) = self.requests.get(&id) else {
                 continue;
@@ -390,6 +391,22 @@ impl Primary {
     pub(super) fn wake_waiting_copy(&mut self, actions: &mut Vec<Action>) {
         for id in std::mem::take(&mut self.waiting_copy) {
             self.admit(id, actions);
+        }
+    }
+
+    /// The only current copy of an extent cannot be read: what waits for it fails.
+    pub(super) fn fail_waiting_copy(&mut self, extent: u64, actions: &mut Vec<Action>) {
+        let (start, length) = self.geometry.range_of(extent);
+        let extent = Range::new(start, length);
+        for id in self.waiting_copy.clone() {
+            if self
+                .requests
+                .get(&id)
+                .is_some_and(|p| p.request.range.overlaps(extent))
+            {
+                self.waiting_copy.remove(&id);
+                self.finish(id, Err(Errno::EIO), actions);
+            }
         }
     }
 
