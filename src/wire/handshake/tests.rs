@@ -184,7 +184,7 @@ fn messages_that_lack_something_are_refused_by_its_name() {
     for field in ["resource", "resuid", "localcnt", "remotecnt"] {
         let mut without = Nv::new();
         for entry in nv.entries().filter(|entry| entry.name != field.as_bytes()) {
-            without.add(std::str::from_utf8(entry.name).expect("ours"), entry.value);
+            without.writer().copy(entry);
         }
         let error = Opening::from_nv(without.view())
             .expect_err("incomplete")
