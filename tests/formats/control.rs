@@ -9,13 +9,12 @@ fn control_messages_read_as_their_transcripts_say() {
     assert_eq!(vectors::files(&folder, ".bin").len(), 2 * texts.len());
     for path in texts {
         let text = vectors::read_text(&path);
-        let mut found = String::new();
-        for direction in ["request", "reply"] {
+        let found = ["request", "reply"].map(|direction| {
             let file = path.with_extension(format!("{direction}.bin"));
             let messages = vectors::messages(&file);
             assert_eq!(messages.len(), 1, "{}", file.display());
-            found += &format!("{direction} {}\n", vectors::render(&messages[0].1));
-        }
-        assert_eq!(found, text, "{}", path.display());
+            format!("{direction} {}\n", vectors::render(&messages[0].1))
+        });
+        assert_eq!(found.concat(), text, "{}", path.display());
     }
 }

@@ -29,7 +29,9 @@ fn run(target: fn(&[u8]), corpus: &[Vec<u8>]) {
         .ok()
         .map(|seed| seed.parse().expect("a number"));
     let seeds = chosen.map_or(0..ROUNDS, |seed: u64| seed..seed + 1);
-    corpus.iter().for_each(|input| target(input));
+    for input in corpus {
+        target(input);
+    }
     for seed in seeds {
         let _blame = Blame(seed);
         let mut random = Rng::with_seed(seed);

@@ -18,7 +18,9 @@ pub fn root() -> PathBuf {
 /// The entries of a folder, sorted; never none.
 pub fn list(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
-    let mut paths: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+    let mut paths: Vec<_> = entries
+        .map(|entry| entry.expect("a readable folder").path())
+        .collect();
     paths.sort();
     assert!(!paths.is_empty(), "{} is empty", folder.display());
     paths
@@ -102,9 +104,9 @@ pub fn clean(list: &mut [u8]) {
 
 /// A message as the transcripts have it, but for where it was.
 pub fn render(message: &Message) -> String {
-    let mut line = format!("v{} {}", message.version, message.nv);
-    if !message.payload.is_empty() {
-        line += &format!(" payload={}B", message.payload.len());
-    }
-    line
+    let payload = match message.payload.len() {
+        0 => String::new(),
+        length => format!(" payload={length}B"),
+    };
+    format!("v{} {}{payload}", message.version, message.nv)
 }

@@ -69,6 +69,15 @@ fn one_block_leaves_no_trace_in_the_next() {
     assert!(used.stamp < 1 << 20, "the stamp went round");
 }
 
+/// 4096 bytes of noise take 4224, the whole length: the crate `lzf` panics here.
+#[test]
+fn a_repetition_at_the_very_limit_is_no_trouble() {
+    let mut random = fastrand::Rng::with_seed(1);
+    let mut data: Vec<u8> = (0..4096).map(|_| random.u8(..)).collect();
+    data.extend_from_within(2000..2128);
+    assert_eq!(compress(&data), None);
+}
+
 /// Noise, and a repetition just where the output reaches the limit.
 #[test]
 fn every_limit_is_kept() {
