@@ -30,6 +30,10 @@ fn disk_images_read_as_their_transcripts_say_and_come_out_the_same() {
         let geometry = Geometry::new(media_size, 512, metadata.extentsize).expect("captured");
         assert_eq!(geometry.data_offset, metadata.offset);
         assert_eq!(geometry.data_size, metadata.datasize);
+        assert_eq!(
+            Geometry::of_component(&metadata, media_size, 512),
+            Ok(geometry)
+        );
         assert_eq!(image.len() as u64, geometry.data_offset);
         assert_eq!(map.len() as u64, geometry.map_size);
 

@@ -12,8 +12,8 @@ use hast::wire::request::{Incoming, PeerReply};
 
 use crate::vectors;
 
-/// The map of the captured components, in bytes.
-const MAP_SIZE: usize = 512;
+/// How many extents the captured components have.
+const EXTENTS: u64 = 8;
 
 #[test]
 fn every_message_reads_as_its_transcript_says() {
@@ -151,7 +151,7 @@ fn from_secondary(message: &Message, compression: Compression) -> (&'static str,
 
 fn start_answer(message: &Message, compression: Compression) -> (&'static str, Vec<u8>) {
     let nv = message.nv.view();
-    match StartAnswer::decode(nv, &message.payload, MAP_SIZE).expect("captured") {
+    match StartAnswer::decode(nv, &message.payload, EXTENTS).expect("captured") {
         Answer::Accepted(answer) => {
             let checksum = PayloadFields::from_nv(nv)
                 .expect("captured")

@@ -2,11 +2,11 @@
 //! the targets in fuzz/. Each panics where a decoder panics, accepts what it then can not
 //! reproduce, disagrees with a plainer reading of the same bytes, or holds more than it was fed.
 
-use hast::layout::{Bitmap, Metadata};
+use hast::layout::{Bitmap, Geometry, Metadata};
 use hast::nv::{Nv, NvView};
 use hast::terms::{Checksum, Compression};
 use hast::wire::frame::{Decoder, HEADER_SIZE, Head, HeadDecoder, Limits, Message};
-use hast::wire::handshake::{Answer, HelloAnswer, Opening, StartAnswer};
+use hast::wire::handshake::{Answer, HelloAnswer, Opening, StartAnswer, max_map};
 use hast::wire::payload::{self, Hash, PayloadFields, Unpacked};
 use hast::wire::request::{Incoming, PeerCommand, PeerReply, PeerRequest};
 
@@ -134,8 +134,8 @@ fn handshake(nv: NvView<'_>) {
         );
     }
     for size in [0, 4, 512] {
-        if let Ok(Answer::Accepted(answer)) = StartAnswer::decode(nv, &vec![1; size], 512) {
-            assert!(answer.map.is_empty() || answer.map.len() == 512);
+        if let Ok(Answer::Accepted(answer)) = StartAnswer::decode(nv, &vec![1; size], 4096) {
+            assert!(answer.map.is_empty() || (512..=max_map(4096)).contains(&answer.map.len()));
         }
     }
 }
@@ -241,6 +241,11 @@ pub fn metadata(bytes: &[u8]) {
     let mut block = bytes.to_vec();
     block.resize(hast::layout::METADATA_SIZE, 0);
     if let Ok(metadata) = Metadata::decode(&block) {
+        if let Ok(geometry) = Geometry::of_component(&metadata, 16 << 20, 512) {
+            let last = geometry.extents_of(geometry.data_size - 1, 1);
+            assert_eq!(*last.end() + 1, geometry.extents);
+            assert!(geometry.map_size * 8 >= geometry.extents);
+        }
         let again = metadata.encode().expect("it fitted before");
         assert_eq!(Metadata::decode(&again), Ok(metadata));
     }
