@@ -329,9 +329,9 @@ mod tests {
             [order.recv().unwrap(), order.recv().unwrap()],
             [16384, 4096]
         );
-        threads
-            .into_iter()
-            .for_each(|thread| thread.join().unwrap());
+        for thread in threads {
+            thread.join().unwrap();
+        }
     }
 
     #[test]

@@ -221,15 +221,12 @@ impl Gated {
 impl Backend for Gated {
     fn submit(&self, request: ProviderRequest) {
         let mut held = self.held.lock().unwrap();
-        match &mut *held {
-            Some(requests) => {
-                requests.push(request);
-                self.arrived.notify_all();
-            }
-            None => {
-                drop(held);
-                self.memory.carry_out(request);
-            }
+        if let Some(requests) = &mut *held {
+            requests.push(request);
+            self.arrived.notify_all();
+        } else {
+            drop(held);
+            self.memory.carry_out(request);
         }
     }
 

@@ -1,6 +1,8 @@
 //! The NBD provider: against our own client, against clients nobody here wrote, and against
 //! peers that misbehave.
 
+#![allow(clippy::unwrap_used)] // helpers of tests fail tests
+
 mod backend;
 mod malformed;
 mod own_client;

@@ -156,9 +156,9 @@ fn fua_is_a_flush_after_all_pieces_and_before_the_answer() {
     let mut pieces = gated.take();
     assert!(pieces.iter().all(|piece| piece.command == Command::Write));
     let last = pieces.pop().unwrap();
-    pieces
-        .into_iter()
-        .for_each(|piece| piece.completion.complete(Ok(None)));
+    for piece in pieces {
+        piece.completion.complete(Ok(None));
+    }
     assert_eq!(gated.take().len(), 0, "no flush before the last piece");
     last.completion.complete(Ok(None));
     gated.wait_for(1);

@@ -4,14 +4,14 @@
 #![allow(dead_code)]
 
 use std::env;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 /// How long any of other people's programs may run unless a test says otherwise.
-pub const TOOL_LIMIT: Duration = Duration::from_secs(60);
+pub const TOOL_LIMIT: Duration = Duration::from_mins(1);
 
 /// The path of a program that a test needs, looked for in PATH and the system's folders.
 /// Where it is missing the test is to return: that it was SKIPPED, and for want of which
@@ -28,7 +28,6 @@ pub fn tool(name: &str, package: &str) -> Option<PathBuf> {
         let message = format!("SKIPPED {test}: no {name} here; install the package {package}");
         assert!(env::var("CI").as_deref() != Ok("true"), "{message}");
         // Past the test harness's capture: a skip has to be seen.
-        use std::io::Write;
         let _ = writeln!(std::io::stderr(), "{message}");
     }
     found
@@ -73,7 +72,10 @@ pub fn run_within(command: &mut Command, limit: Duration) -> Outcome {
     let stdout = collect(child.stdout.take().expect("piped"));
     let stderr = collect(child.stderr.take().expect("piped"));
     let status = wait_within(&mut child, limit);
-    let (stdout, stderr) = (stdout.join().unwrap(), stderr.join().unwrap());
+    let (stdout, stderr) = (
+        stdout.join().expect("no panic"),
+        stderr.join().expect("no panic"),
+    );
     let Some(status) = status else {
         panic!("still running after {limit:?}, killed: {line}\n{stdout}\n{stderr}");
     };

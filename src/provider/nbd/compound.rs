@@ -163,7 +163,7 @@ impl Compound {
     /// A piece is done. Answers whether the connection has something to send.
     fn piece_done(self: &Arc<Self>, state: &mut State, left: u64, done: Done) -> bool {
         let (offset, length) = (done.offset, done.length);
-        let (data, error) = match checked_data(&done.command, length, done.result) {
+        let (data, error) = match checked_data(done.command, length, done.result) {
             Ok(data) => (data, None),
             Err(error) => (None, Some(error)),
         };

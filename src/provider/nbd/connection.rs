@@ -395,7 +395,7 @@ impl Requester for Connection {
         let bytes = done.length as usize;
         match (
             done.command,
-            checked_data(&done.command, done.length, done.result),
+            checked_data(done.command, done.length, done.result),
         ) {
             (Command::Read, Ok(Some(data))) => {
                 let header = if self.structured {
@@ -431,7 +431,7 @@ impl Requester for Connection {
 /// A backend that calls a read successful must bring as many bytes as were asked for:
 /// the stream would be out of step otherwise.
 pub(super) fn checked_data(
-    command: &Command,
+    command: Command,
     length: u32,
     result: Result<Option<Buffer>, Errno>,
 ) -> Result<Option<Buffer>, Errno> {

@@ -215,7 +215,7 @@ mod tests {
             }
         });
         let until = Instant::now() + Duration::from_millis(60);
-        let result = Input::default().fill(&socket, &mut [0; 100_000], Wait::Until(until));
+        let result = Input::default().fill(&socket, &mut vec![0; 100_000], Wait::Until(until));
         assert!(matches!(result, Err(InputError::TimedOut)));
         drop(socket);
         sender.join().unwrap();

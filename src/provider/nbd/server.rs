@@ -25,7 +25,7 @@ use super::negotiate::{Handshake, HandshakeError, Outcome};
 use super::protocol::{MAX_CLIENT_REQUEST, MAX_NAME};
 use super::socket::Socket;
 use super::transmission::{Ended, Transmission};
-use crate::provider::{Backend, MAX_REQUEST, lock};
+use crate::provider::{Backend, BufferError, MAX_REQUEST, lock};
 
 /// The device that is served.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,7 +59,7 @@ impl Default for Limits {
             clients: 64,
             handshakes: 64,
             handshake: Duration::from_secs(10),
-            stall: Duration::from_secs(60),
+            stall: Duration::from_mins(1),
             drain: Duration::from_secs(5),
         }
     }
@@ -316,9 +316,9 @@ impl Shared {
             registry.clients.values().cloned().collect()
         };
         // Whoever waits for a request wakes, and drains what is in flight.
-        clients
-            .iter()
-            .for_each(|client| client.socket().shutdown(Shutdown::Read));
+        for client in &clients {
+            client.socket().shutdown(Shutdown::Read);
+        }
         if self.wait_for_threads(self.limits.drain) {
             return;
         }
@@ -429,6 +429,9 @@ impl Guest {
             Ended::Left | Ended::Stopping | Ended::Closed => {
                 log::debug!("nbd: {}: {ended}", connection.label);
                 connection.drain(Instant::now() + shared.limits.drain);
+            }
+            Ended::Buffer(BufferError::Closed) => {
+                log::debug!("nbd: {}: closed: {ended}", connection.label);
             }
             _ => log::warn!("nbd: {}: dropped: {ended}", connection.label),
         }
