@@ -14,8 +14,9 @@ use std::{io, thread};
 
 use nix::errno::Errno;
 
-use super::connection::{Connection, Data, Reply, checked_data};
+use super::connection::{Connection, checked_data};
 use super::protocol::{ReplyHeader, error_number};
+use super::reply::{Data, Reply};
 use crate::provider::{
     Backend, Buffer, Command, Done, MAX_REQUEST, ProviderRequest, Requester, lock,
 };

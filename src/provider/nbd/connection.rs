@@ -8,7 +8,7 @@
 //! answered and not yet sent) is bounded by [`MAX_REQUESTS`] and [`MAX_BYTES`].
 
 use std::collections::VecDeque;
-use std::io::{self, IoSlice};
+use std::io;
 use std::net::Shutdown;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 
 use super::protocol::{ReplyHeader, error_number};
+use super::reply::{Batch, Data, Reply, Sent};
 use super::socket::Socket;
 use crate::provider::{Buffer, Command, Done, Requester, lock};
 
@@ -24,54 +25,13 @@ const MAX_REQUESTS: usize = 128;
 /// Bytes in flight for one client, beyond which it waits (the request that reaches it
 /// included): enough for 64 requests of 128 KiB, and no client can hold a whole pool.
 const MAX_BYTES: usize = 8 << 20;
-/// Slices for one system call; more do not make it cheaper.
-const MAX_SLICES: usize = 64;
+/// Batches in a row that a completing thread sends for others before it leaves them to the
+/// writer thread: it has work of its own.
+const MAX_ROUNDS: usize = 8;
 
 /// The client is gone or dropped: nothing more is read from it or sent to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Closed;
-
-/// An answer on its way out, and what it frees when it has left.
-pub(super) struct Reply {
-    pub header: ReplyHeader,
-    pub data: Data,
-    /// Bytes in flight that end with it.
-    pub bytes: usize,
-    /// Whether the request ends with it.
-    pub last: bool,
-}
-
-/// What follows a reply's header.
-pub(super) enum Data {
-    None,
-    One(Buffer),
-    /// In the order to send.
-    Many(Vec<Buffer>),
-}
-
-impl Data {
-    fn buffers(&self) -> &[Buffer] {
-        match self {
-            Self::None => &[],
-            Self::One(buffer) => std::slice::from_ref(buffer),
-            Self::Many(buffers) => buffers,
-        }
-    }
-}
-
-impl Reply {
-    fn length(&self) -> usize {
-        let data: usize = self.data.buffers().iter().map(|buffer| buffer.len()).sum();
-        self.header.as_slice().len() + data
-    }
-}
-
-/// Replies being sent, and how much of the first one has left.
-#[derive(Default)]
-struct Batch {
-    replies: VecDeque<Reply>,
-    sent: usize,
-}
 
 /// Who sends.
 enum Sender {
@@ -219,7 +179,10 @@ impl Connection {
     /// Sends what is in line, without waiting for the client.
     pub(super) fn pump(self: &Arc<Self>) {
         let mut batch = Batch::default();
-        while self.next_batch(&mut batch) {
+        for _ in 0..MAX_ROUNDS {
+            if !self.next_batch(&mut batch) {
+                return;
+            }
             match self.send(&mut batch, false) {
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -228,6 +191,7 @@ impl Connection {
                 Err(_) => return self.close(),
             }
         }
+        self.hand_over(batch);
     }
 
     /// Sends a reply.
@@ -274,49 +238,10 @@ impl Connection {
 
     /// Sends a batch. On an error the batch holds what is left.
     fn send(&self, batch: &mut Batch, wait: bool) -> io::Result<()> {
-        let (mut requests, mut bytes) = (0, 0);
-        let result = loop {
-            if batch.replies.is_empty() {
-                break Ok(());
-            }
-            match self.send_once(batch, wait) {
-                Ok(sent) => batch.sent += sent,
-                Err(error) => break Err(error),
-            }
-            while let Some(first) = batch.replies.front()
-                && first.length() <= batch.sent
-            {
-                batch.sent -= first.length();
-                requests += usize::from(first.last);
-                bytes += first.bytes;
-                batch.replies.pop_front();
-            }
-        };
-        self.count_out(&mut lock(&self.state), requests, bytes);
+        let mut sent = Sent::default();
+        let result = batch.send(&self.socket, wait, &mut sent);
+        self.count_out(&mut lock(&self.state), sent.requests, sent.bytes);
         result
-    }
-
-    fn send_once(&self, batch: &Batch, wait: bool) -> io::Result<usize> {
-        let mut slices = [IoSlice::new(&[]); MAX_SLICES];
-        let mut used = 0;
-        let mut skip = batch.sent;
-        let parts = batch.replies.iter().flat_map(|reply| {
-            let data = reply.data.buffers().iter().map(|buffer| &**buffer);
-            std::iter::once(reply.header.as_slice()).chain(data)
-        });
-        for part in parts {
-            if skip >= part.len() {
-                skip -= part.len();
-                continue;
-            }
-            slices[used] = IoSlice::new(&part[skip..]);
-            skip = 0;
-            used += 1;
-            if used == MAX_SLICES {
-                break;
-            }
-        }
-        self.socket.send(&slices[..used], wait)
     }
 
     /// Leaves the rest to the writer thread, which is started when first needed.

@@ -2,9 +2,10 @@
 //! handshake; flush, FUA, trim, write zeroes, structured reads, several connections. No TLS
 //! and no metadata contexts.
 //!
-//! One thread reads for each client; replies leave from the threads that complete requests
-//! (see [`connection`](self)'s invariants in its file). The way of a request: [`server`] accepts,
-//! `negotiate` agrees, `transmission` reads and issues, `connection` or `compound` answers.
+//! One thread reads for each client; replies leave from the threads that complete requests.
+//! The way of a request: [`server`] accepts, `guest` is the client's thread, `negotiate` agrees
+//! on the export, `transmission` reads and issues, `connection` (for requests that the backend
+//! takes in one piece) or `compound` (for others) answers, `reply` sends.
 
 pub mod client;
 pub mod protocol;
@@ -13,8 +14,10 @@ pub mod server;
 mod address;
 mod compound;
 mod connection;
+mod guest;
 mod input;
 mod negotiate;
+mod reply;
 mod socket;
 mod transmission;
 

@@ -13,19 +13,17 @@ use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::address::{ListenAddress, ListenError, Listener};
 use super::compound::Follower;
 use super::connection::Connection;
-use super::input::{Input, InputError};
-use super::negotiate::{Handshake, HandshakeError, Outcome};
+use super::guest::Guest;
 use super::protocol::{MAX_CLIENT_REQUEST, MAX_NAME};
 use super::socket::Socket;
-use super::transmission::{Ended, Transmission};
-use crate::provider::{Backend, BufferError, MAX_REQUEST, lock};
+use crate::provider::{Backend, MAX_REQUEST, lock};
 
 /// The device that is served.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,14 +95,17 @@ pub enum ProviderError {
     },
 }
 
-struct Shared {
-    export: Export,
-    backend: Arc<dyn Backend>,
-    limits: Limits,
-    max_request: u32,
-    follower: Follower,
-    gathering: Mutex<()>,
-    stopping: AtomicBool,
+/// What all threads of a server share.
+pub(super) struct Shared {
+    pub export: Export,
+    pub backend: Arc<dyn Backend>,
+    pub limits: Limits,
+    /// The largest request accepted, in bytes.
+    pub max_request: u32,
+    pub follower: Follower,
+    /// See [`super::transmission::Transmission`].
+    pub gathering: Mutex<()>,
+    pub stopping: AtomicBool,
     registry: Mutex<Registry>,
     /// A thread has left.
     left: Condvar,
@@ -293,16 +294,44 @@ impl Shared {
         registry.handshakes.push_back((id, socket.clone()));
         registry.threads += 1;
         drop(registry);
-        let guest = Guest {
-            shared: self.clone(),
-            id,
-            placed: false,
-        };
+        let guest = Guest::new(self.clone(), id);
         let run = move || guest.serve(&socket);
         // On failure the closure, and with it the guest, is dropped: it signs itself off.
         if let Err(error) = thread::Builder::new().name("nbd client".into()).spawn(run) {
             log::error!("nbd: a client was turned away: cannot start a thread: {error}");
         }
+    }
+
+    /// Takes one of the clients' places for a connection whose handshake is done.
+    pub(super) fn take_place(&self, id: u64) -> bool {
+        let mut registry = lock(&self.registry);
+        if registry.places >= self.limits.clients {
+            return false;
+        }
+        registry.places += 1;
+        registry.handshakes.retain(|(other, _)| *other != id);
+        true
+    }
+
+    /// Makes a client known to whoever stops the server; not while it is stopping.
+    pub(super) fn sign_in(&self, id: u64, connection: &Arc<Connection>) -> bool {
+        let mut registry = lock(&self.registry);
+        if self.stopping.load(Ordering::Relaxed) {
+            return false;
+        }
+        registry.clients.insert(id, connection.clone());
+        true
+    }
+
+    /// The last thing that a connection's thread does.
+    pub(super) fn sign_off(&self, id: u64, placed: bool) {
+        let mut registry = lock(&self.registry);
+        registry.handshakes.retain(|(other, _)| *other != id);
+        registry.clients.remove(&id);
+        registry.places -= usize::from(placed);
+        registry.threads -= 1;
+        drop(registry);
+        self.left.notify_all();
     }
 
     fn end_clients(&self) {
@@ -348,105 +377,4 @@ fn is_passing(error: &io::Error) -> bool {
         error.kind(),
         io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted
     )
-}
-
-/// One connection's thread; signs itself off when it ends, however it ends.
-struct Guest {
-    shared: Arc<Shared>,
-    id: u64,
-    placed: bool,
-}
-
-impl Guest {
-    fn serve(mut self, socket: &Arc<Socket>) {
-        let label = format!("client {} ({socket})", self.id);
-        let mut input = Input::default();
-        match self.handshake(socket, &mut input) {
-            Ok(Outcome::Transmission { structured }) => {
-                let stall = self.shared.limits.stall;
-                match Connection::new(label, socket.clone(), structured, stall) {
-                    Ok(connection) => self.transmission(&connection, &mut input),
-                    Err(error) => log::error!("nbd: a client was turned away: {error}"),
-                }
-            }
-            Ok(Outcome::Ended) => log::debug!("nbd: {label}: only looked"),
-            Err(HandshakeError::Input(InputError::Closed)) => {
-                log::debug!("nbd: {label}: left during the handshake");
-            }
-            Err(error) => log::warn!("nbd: {label}: dropped in the handshake: {error}"),
-        }
-        socket.shutdown(Shutdown::Both);
-    }
-
-    fn handshake(&mut self, socket: &Socket, input: &mut Input) -> Result<Outcome, HandshakeError> {
-        let shared = self.shared.clone();
-        socket.set_send_timeout(Some(shared.limits.handshake))?;
-        Handshake {
-            socket,
-            input,
-            export: &shared.export,
-            max_request: shared.max_request,
-            deadline: Instant::now() + shared.limits.handshake,
-            take_place: &mut || self.take_place(),
-        }
-        .run()
-    }
-
-    fn take_place(&mut self) -> bool {
-        let mut registry = lock(&self.shared.registry);
-        if registry.places >= self.shared.limits.clients {
-            return false;
-        }
-        registry.places += 1;
-        registry.handshakes.retain(|(id, _)| *id != self.id);
-        drop(registry);
-        self.placed = true;
-        true
-    }
-
-    fn transmission(&self, connection: &Arc<Connection>, input: &mut Input) {
-        let shared = &*self.shared;
-        let mut registry = lock(&shared.registry);
-        if shared.stopping.load(Ordering::Relaxed) {
-            return;
-        }
-        registry.clients.insert(self.id, connection.clone());
-        drop(registry);
-        log::debug!("nbd: {}: connected", connection.label);
-        let ended = Transmission {
-            connection: connection.clone(),
-            input,
-            export: &shared.export,
-            backend: &*shared.backend,
-            follower: &shared.follower,
-            gathering: &shared.gathering,
-            max_request: shared.max_request,
-            stall: shared.limits.stall,
-            stopping: &shared.stopping,
-        }
-        .run();
-        match ended {
-            Ended::Left | Ended::Stopping | Ended::Closed => {
-                log::debug!("nbd: {}: {ended}", connection.label);
-                connection.drain(Instant::now() + shared.limits.drain);
-            }
-            Ended::Buffer(BufferError::Closed) => {
-                log::debug!("nbd: {}: closed: {ended}", connection.label);
-            }
-            _ => log::warn!("nbd: {}: dropped: {ended}", connection.label),
-        }
-        connection.close();
-    }
-}
-
-impl Drop for Guest {
-    fn drop(&mut self) {
-        let mut registry = lock(&self.shared.registry);
-        registry.handshakes.retain(|(id, _)| *id != self.id);
-        registry.clients.remove(&self.id);
-        registry.places -= usize::from(self.placed);
-        registry.threads -= 1;
-        drop(registry);
-        self.shared.left.notify_all();
-    }
 }

@@ -9,9 +9,10 @@ use std::time::Duration;
 use nix::errno::Errno;
 
 use super::compound::{Compound, Follower, Range};
-use super::connection::{Closed, Connection, Data, Reply};
+use super::connection::{Closed, Connection};
 use super::input::{Input, InputError, Wait};
 use super::protocol::{REQUEST_LENGTH, RequestHeader, command};
+use super::reply::{Data, Reply};
 use super::server::Export;
 use crate::provider::{Backend, BufferError, Command, MAX_REQUEST, ProviderRequest, lock};
 
