@@ -272,6 +272,24 @@ fn a_client_waits_when_the_budget_is_used_up_and_others_get_their_turn() {
 }
 
 #[test]
+fn a_closed_pool_ends_the_clients_that_wait_for_a_buffer() {
+    let memory = Memory::with_budget(16 * MIB, 2 * MIB);
+    let gated = Gated::new(memory.clone());
+    let served = Served::new(16 * MIB as u64, gated.clone());
+    let mut client = served.client();
+    for n in 0..4 {
+        client
+            .submit(Asked::Read, n << 20, MAX_REQUEST, &[], false)
+            .unwrap();
+    }
+    gated.wait_for(2);
+    memory.pool().close();
+    assert!(matches!(client.wait(), Err(ClientError::Lost(_))));
+    eventually("its place is free", || served.server.clients() == 0);
+    gated.open();
+}
+
+#[test]
 fn a_client_that_leaves_in_mid_request_loses_only_its_replies() {
     let memory = Memory::new(8 * MIB);
     let gated = Gated::new(memory.clone());

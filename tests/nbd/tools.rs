@@ -11,7 +11,7 @@ use hast::provider::{self, Backend};
 use nix::errno::Errno;
 
 use super::backend::{Failing, Memory, Shuffled};
-use super::support::{eventually, run, tool};
+use super::support::{eventually, run, skip, tool};
 use super::{Served, pattern};
 
 const MIB: usize = 1 << 20;
@@ -248,12 +248,7 @@ fn fio(backend: Arc<dyn Backend>, arguments: &[&str]) {
     };
     let engines = run(Command::new(&fio).arg("--enghelp")).success();
     if !engines.lines().any(|line| line.trim() == "nbd") {
-        // Some systems build fio without it.
-        assert!(
-            std::env::var("CI").as_deref() != Ok("true"),
-            "fio has no nbd engine"
-        );
-        eprintln!("SKIPPED: fio has no nbd engine; install the package fio built with libnbd");
+        skip("this fio has no nbd engine; install a package of fio built with libnbd");
         return;
     }
     let served = Served::new(SIZE as u64, backend);

@@ -24,13 +24,20 @@ pub fn tool(name: &str, package: &str) -> Option<PathBuf> {
         .map(|folder| folder.join(name))
         .find(|p| p.is_file());
     if found.is_none() {
-        let test = thread::current().name().unwrap_or("a test").to_owned();
-        let message = format!("SKIPPED {test}: no {name} here; install the package {package}");
-        assert!(env::var("CI").as_deref() != Ok("true"), "{message}");
-        // Past the test harness's capture: a skip has to be seen.
-        let _ = writeln!(std::io::stderr(), "{message}");
+        skip(&format!("no {name} here; install the package {package}"));
     }
     found
+}
+
+/// Says that the running test is skipped, and why; with CI=true fails it instead.
+pub fn skip(reason: &str) {
+    let message = format!(
+        "SKIPPED {}: {reason}",
+        thread::current().name().unwrap_or("a test")
+    );
+    assert!(env::var("CI").as_deref() != Ok("true"), "{message}");
+    // Past the test harness's capture: a skip has to be seen.
+    let _ = writeln!(std::io::stderr(), "{message}");
 }
 
 /// What a program said, as text.

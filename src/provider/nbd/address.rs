@@ -212,7 +212,7 @@ impl ListenAddress {
     /// Connects; TCP within `limit` for each address of the host.
     pub(super) fn connect(&self, limit: Duration) -> io::Result<Socket> {
         match self {
-            Self::Unix(path) => UnixStream::connect(path).map(Socket::Unix),
+            Self::Unix(path) => UnixStream::connect(path).map(Socket::unix),
             Self::Tcp(address) => {
                 let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
                 for address in address.to_socket_addrs()? {
@@ -255,7 +255,7 @@ impl Listener {
             Self::Unix { listener, .. } => {
                 let (stream, _) = listener.accept()?;
                 stream.set_nonblocking(false)?;
-                Ok(Socket::Unix(stream))
+                Ok(Socket::unix(stream))
             }
             Self::Tcp(listener) => {
                 let (stream, _) = listener.accept()?;

@@ -18,7 +18,20 @@ pub enum Socket {
     Tcp(TcpStream),
 }
 
+/// What a unix socket may hold in either direction, in bytes. A BSD's default of a few KiB
+/// would cut every request into pieces.
+const UNIX_BUFFER: usize = 256 << 10;
+
 impl Socket {
+    /// A unix socket with room for some large requests.
+    pub fn unix(stream: UnixStream) -> Self {
+        let socket = socket2::SockRef::from(&stream);
+        // A system that grants less works all the same.
+        let _ = socket.set_send_buffer_size(UNIX_BUFFER);
+        let _ = socket.set_recv_buffer_size(UNIX_BUFFER);
+        Self::Unix(stream)
+    }
+
     /// A TCP connection as NBD wants it: small messages leave at once, and a peer that
     /// vanished without a word is noticed by the kernel.
     pub fn tcp(stream: TcpStream) -> io::Result<Self> {
