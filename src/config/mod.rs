@@ -157,7 +157,7 @@ fn read(path: &Path) -> Result<String, ConfigError> {
         let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
         ConfigError::Invalid {
             path: path.to_owned(),
-            line: 1 + valid.iter().filter(|byte| **byte == b'\n').count(),
+            line: 1 + String::from_utf8_lossy(valid).matches('\n').count(),
             what: "found bytes that are not UTF-8 text".to_owned(),
         }
     })

@@ -15,7 +15,7 @@ pub const DEFAULT_PIDFILE: &str = "/var/run/hastd.pid";
 /// Connection timeout.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(20);
 /// Longest connection timeout: a day. More is a slip of the keyboard.
-pub const TIMEOUT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+pub const TIMEOUT_MAX: Duration = Duration::from_hours(24);
 /// A worker's memory budget for requests, in bytes.
 pub const DEFAULT_BUFFERS: u64 = 32 << 20;
 /// Least budget: a few of the largest requests (1 MiB) must fit beside each other.

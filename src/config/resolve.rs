@@ -8,7 +8,7 @@ use super::model::{
     NBD_SOCKET_FOLDER, Provider, Resource,
 };
 use super::node::NodeNames;
-use super::settings::{ProviderChoice, Settings, name as valid_name};
+use super::settings::{ProviderChoice, Remote, Settings, name as valid_name};
 use super::tree::{Problem, Section, SectionKind};
 use crate::terms::{Checksum, Compression, Replication};
 use std::path::PathBuf;
@@ -69,6 +69,16 @@ fn resource(section: &Section, global: &Settings, node: &NodeNames) -> Result<Re
     };
     let inner = own.settings;
 
+    let remote = match inner.remote {
+        Some(Remote::At(address)) => Some(address),
+        Some(Remote::None) => None,
+        None => {
+            return Err(fault(
+                own.line,
+                "no 'remote' address (or none) for this node",
+            ));
+        }
+    };
     let provname = inner.name.or(outer.name).unwrap_or_else(|| name.clone());
     let choice = inner
         .provider
@@ -82,9 +92,7 @@ fn resource(section: &Section, global: &Settings, node: &NodeNames) -> Result<Re
             .local
             .or(outer.local)
             .ok_or_else(|| fault(own.line, "no 'local' path for this node"))?,
-        remote: inner
-            .remote
-            .ok_or_else(|| fault(own.line, "no 'remote' address (or none) for this node"))?,
+        remote,
         source: inner.source,
         replication: outer
             .replication

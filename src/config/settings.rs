@@ -19,6 +19,15 @@ pub enum ProviderChoice {
     Nbd(Option<Address>),
 }
 
+/// The peer a section names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Remote {
+    /// `remote none`: not known yet.
+    None,
+    /// `remote <address>`
+    At(Address),
+}
+
 /// What one section says; what it does not say is None or empty.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[allow(missing_docs)] // one field a statement, named like it
@@ -36,8 +45,7 @@ pub struct Settings {
     pub buffers: Option<u64>,
     pub name: Option<String>,
     pub local: Option<PathBuf>,
-    /// The inner None is `remote none`.
-    pub remote: Option<Option<Address>>,
+    pub remote: Option<Remote>,
     pub source: Option<Address>,
 }
 
@@ -80,8 +88,8 @@ impl Settings {
             Keyword::Local => self.local = Some(path(value)?),
             Keyword::Remote => {
                 self.remote = Some(match value {
-                    "none" => None,
-                    _ => Some(tcp_address(value, DEFAULT_PORT)?),
+                    "none" => Remote::None,
+                    _ => Remote::At(tcp_address(value, DEFAULT_PORT)?),
                 });
             }
             Keyword::Source => self.source = Some(tcp_address(value, 0)?),

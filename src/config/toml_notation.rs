@@ -96,8 +96,7 @@ pub fn parse(text: &str) -> Result<Section, Problem> {
 
 /// The line, counted from 1, that a byte offset lies on.
 fn line_at(text: &str, offset: usize) -> usize {
-    let before = text.as_bytes().iter().take(offset);
-    1 + before.filter(|byte| **byte == b'\n').count()
+    1 + text.get(..offset).unwrap_or(text).matches('\n').count()
 }
 
 impl GlobalTable {

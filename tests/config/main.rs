@@ -1,4 +1,5 @@
 //! The configuration through its public door: both notations, every statement, every complaint.
+#![allow(clippy::unwrap_used)] // helpers of tests are tests too
 
 mod errors;
 mod fuzz;
