@@ -67,12 +67,20 @@ impl ClientError {
 
 /// Sends a [`Request::SetRole`] and understands the answer.
 pub fn set_role(control: &Address, request: &Request) -> Result<RoleReply, ClientError> {
-    Ok(RoleReply::from_nv(&exchange(control, request, REPLY_TIMEOUT)?)?)
+    Ok(RoleReply::from_nv(&exchange(
+        control,
+        request,
+        REPLY_TIMEOUT,
+    )?)?)
 }
 
 /// Sends a [`Request::Status`] and understands the answer.
 pub fn status(control: &Address, request: &Request) -> Result<StatusReply, ClientError> {
-    Ok(StatusReply::from_nv(&exchange(control, request, REPLY_TIMEOUT)?)?)
+    Ok(StatusReply::from_nv(&exchange(
+        control,
+        request,
+        REPLY_TIMEOUT,
+    )?)?)
 }
 
 /// Sends a request and takes the reply, which must be complete within `reply_timeout`.
@@ -140,9 +148,11 @@ impl Read for DeadlineReader {
             return Err(io::ErrorKind::TimedOut.into());
         }
         self.socket.set_read_timeout(Some(left))?;
-        self.socket.read(buffer).map_err(|error| match error.kind() {
-            io::ErrorKind::WouldBlock => io::ErrorKind::TimedOut.into(),
-            _ => error,
-        })
+        self.socket
+            .read(buffer)
+            .map_err(|error| match error.kind() {
+                io::ErrorKind::WouldBlock => io::ErrorKind::TimedOut.into(),
+                _ => error,
+            })
     }
 }

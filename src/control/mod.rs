@@ -38,3 +38,6 @@ pub const REPLY_LIMITS: Limits = Limits {
 pub fn encode(nv: &Nv) -> Vec<u8> {
     frame::encode(PROTOCOL_VERSION, nv, &[])
 }
+
+#[cfg(test)]
+mod tests;

@@ -191,7 +191,9 @@ fn resources_from_nv<T>(
 
 /// The failure told by `error<suffix>`; zero is none.
 fn failure(fields: &Fields<'_>, suffix: &str) -> Option<Failure> {
-    let code = fields.i16(&format!("error{suffix}")).filter(|code| *code != 0)?;
+    let code = fields
+        .i16(&format!("error{suffix}"))
+        .filter(|code| *code != 0)?;
     let message = fields.str(&format!("errmsg{suffix}"));
     Some(Failure {
         code: ErrorCode(code),
@@ -209,7 +211,10 @@ mod tests {
             resources: vec![
                 ("a".into(), Ok(Role::Init)),
                 ("b".into(), Err(ErrorCode::NO_SUCH_RESOURCE.into())),
-                ("c".into(), Err(Failure::new(ErrorCode::REFUSED, "half a copy"))),
+                (
+                    "c".into(),
+                    Err(Failure::new(ErrorCode::REFUSED, "half a copy")),
+                ),
             ],
         };
         assert_eq!(RoleReply::from_nv(&reply.to_nv()), Ok(reply));
@@ -231,7 +236,13 @@ mod tests {
     fn a_reply_without_role_or_status_is_malformed() {
         let mut nv = Nv::new();
         nv.add_str("resource0", "a");
-        assert_eq!(RoleReply::from_nv(&nv), Err(ReplyError::Malformed("role0".into())));
-        assert_eq!(StatusReply::from_nv(&nv), Err(ReplyError::Malformed("provname0".into())));
+        assert_eq!(
+            RoleReply::from_nv(&nv),
+            Err(ReplyError::Malformed("role0".into()))
+        );
+        assert_eq!(
+            StatusReply::from_nv(&nv),
+            Err(ReplyError::Malformed("provname0".into()))
+        );
     }
 }

@@ -164,6 +164,9 @@ mod tests {
         assert_eq!(request(Some(2), None, None), ErrorCode::INVALID);
         assert_eq!(request(Some(1), None, Some("all")), ErrorCode::INVALID);
         assert_eq!(request(Some(1), Some(4), Some("all")), ErrorCode::INVALID);
-        assert_eq!(request(Some(3), None, Some("all")), ErrorCode::UNIMPLEMENTED);
+        assert_eq!(
+            request(Some(3), None, Some("all")),
+            ErrorCode::UNIMPLEMENTED
+        );
     }
 }

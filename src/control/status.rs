@@ -324,7 +324,10 @@ impl Details {
         nv.add_str(&format!("peer{suffix}"), self.peer.word());
         nv.add_str(&format!("localstate{suffix}"), self.local.word());
         if let Some(synchronisation) = &self.synchronisation {
-            nv.add_str(&format!("syncdirection{suffix}"), synchronisation.direction.word());
+            nv.add_str(
+                &format!("syncdirection{suffix}"),
+                synchronisation.direction.word(),
+            );
             nv.add_u64(&format!("syncdone{suffix}"), synchronisation.done);
             nv.add_u64(&format!("synctotal{suffix}"), synchronisation.total);
             nv.add_u64(&format!("syncrate{suffix}"), synchronisation.rate);
