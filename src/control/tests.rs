@@ -1,5 +1,9 @@
 //! Against bytes captured from base's hastctl and hastd (tests/vectors/control, or the folder
 //! named by HAST_VECTORS).
+//!
+//! Base pads names with whatever its buffer held (the end of an earlier name, a port); we pad
+//! with zeros, as every reader ignores padding. So comparisons here are byte by byte with the
+//! captured padding of names zeroed, and nothing else changed.
 
 use super::*;
 use crate::terms::Role;
@@ -15,11 +19,27 @@ fn vector(name: &str) -> Vec<u8> {
     std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// The nv of a captured message, and a check that framing it again gives the same bytes.
+/// A captured control message as it would be had base padded names with zeros.
+fn expected(name: &str) -> Vec<u8> {
+    const FRAME_HEADER: usize = 5;
+    const ENTRY_HEADER: usize = 6;
+    let mut bytes = vector(name);
+    let mut at = FRAME_HEADER;
+    while at < bytes.len() {
+        let name_size = usize::from(bytes[at + 1]);
+        let data_size = u32::from_le_bytes(bytes[at + 2..at + 6].try_into().unwrap()) as usize;
+        let name_end = at + ENTRY_HEADER + name_size;
+        let data_start = at + ENTRY_HEADER + name_size.next_multiple_of(8);
+        bytes[name_end..data_start].fill(0);
+        at = data_start + data_size.next_multiple_of(8);
+    }
+    bytes
+}
+
+/// The nv of a captured message.
 fn captured(name: &str, limits: Limits) -> Nv {
     let bytes = vector(name);
     let message = Message::read_from(&mut bytes.as_slice(), limits).unwrap();
-    assert_eq!(encode(&message.nv), bytes, "{name}");
     message.nv
 }
 
@@ -41,7 +61,7 @@ fn requests_are_the_bytes_of_bases_hastctl() {
         ("ctl-status-secondary", Request::Status { resources: all() }),
     ] {
         let name = format!("{name}.request.bin");
-        assert_eq!(encode(&request.to_nv()), vector(&name), "{name}");
+        assert_eq!(encode(&request.to_nv()), expected(&name), "{name}");
         assert_eq!(
             Request::from_nv(&captured(&name, REQUEST_LIMITS)),
             Ok(request),
@@ -62,7 +82,7 @@ fn role_replies_of_base_hastd_are_understood_and_made() {
     ] {
         let reply = RoleReply::from_nv(&captured(name, REPLY_LIMITS)).unwrap();
         assert_eq!(reply.resources, [(resource.to_owned(), result)]);
-        assert_eq!(encode(&reply.to_nv()), vector(name));
+        assert_eq!(encode(&reply.to_nv()), expected(name));
     }
 }
 
@@ -86,7 +106,7 @@ fn status_replies_of_base_hastd_are_understood_and_made() {
         assert_eq!(worker.condition, Condition::Complete);
         assert_eq!((worker.statistics.read, worker.queues.idle), (reads, 255));
         assert_eq!(worker.details, None);
-        assert_eq!(encode(&reply.to_nv()), vector(name));
+        assert_eq!(encode(&reply.to_nv()), expected(name));
     }
 }
 
