@@ -1,6 +1,7 @@
 //! `hastctl check`.
 
 use crate::Node;
+use std::fmt::Write;
 
 #[test]
 fn check_shows_what_this_node_would_run() {
@@ -37,11 +38,13 @@ fn what_may_only_be_missing_for_now_is_a_warning() {
     let hook = node.path("hook");
     let folder = node.folder.path().display();
     let mut config = std::fs::read_to_string(node.path("hast.conf")).unwrap();
-    config += &format!(
+    write!(
+        config,
         "exec {}\nresource disk3 {{ local {folder}/disk2.x\non hasta {{ remote none }} }}\n\
          resource disk4 {{ local {folder}\non hasta {{ remote hastb.example.org }} }}\n",
         hook.display()
-    );
+    )
+    .unwrap();
     std::fs::write(node.path("hast.conf"), config).unwrap();
     std::fs::write(&hook, "").unwrap();
     std::fs::copy(node.path("disk2"), node.path("disk2.x")).unwrap();

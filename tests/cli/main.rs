@@ -7,7 +7,8 @@ mod control;
 mod usage;
 
 use hast::wire::frame::{Limits, Message};
-use std::io::Write;
+use std::fmt::Write as _;
+use std::io::Write as _;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -52,12 +53,14 @@ impl Node {
         for (name, size) in ["disk1", "disk2"].into_iter().zip(sizes) {
             let component = node.path(name);
             let socket = node.path(&format!("{name}.nbd"));
-            text += &format!(
+            write!(
+                text,
                 "resource {name} {{\n local {}\n provider nbd {}\n \
                  on hasta {{ remote tcp4://127.0.0.1:8458 }}\n}}\n",
                 component.display(),
                 socket.display(),
-            );
+            )
+            .unwrap();
             if size > 0 {
                 std::fs::File::create(component)
                     .unwrap()
