@@ -9,6 +9,7 @@
 mod entry;
 mod writer;
 
+use std::borrow::Cow;
 use std::fmt;
 
 pub use entry::{ArrayType, Entries, Entry, NvError, NvFault, Value};
@@ -50,7 +51,7 @@ impl Nv {
 
     /// Checks and copies an encoded list; what follows the end mark is left out.
     pub fn decode(bytes: &[u8]) -> Result<Self, NvError> {
-        NvView::parse(bytes).map(|view| view.to_owned())
+        NvView::parse(bytes).map(Nv::to_owned)
     }
 
     /// Builds a list with a writer.
@@ -135,11 +136,12 @@ getters! {
 impl<B: AsRef<[u8]>> Nv<B> {
     /// The first string of that name; none where it is not UTF-8.
     pub fn str(&self, name: &str) -> Option<&str> {
-        let text = self.find(name, |value| match value {
-            Value::Str(text) => Some(text),
-            _ => None,
-        })?;
-        std::str::from_utf8(text).ok()
+        std::str::from_utf8(self.raw_str(name)?).ok()
+    }
+
+    /// The first string of that name, for a person to read: what is not UTF-8 is replaced.
+    pub fn text(&self, name: &str) -> Option<Cow<'_, str>> {
+        self.raw_str(name).map(String::from_utf8_lossy)
     }
 
     /// The first array of bytes (uint8) of that name; never empty.
@@ -180,6 +182,13 @@ impl<B: AsRef<[u8]>> Nv<B> {
     /// The encoded bytes, owned.
     pub fn encode(&self) -> Vec<u8> {
         self.as_bytes().to_vec()
+    }
+
+    fn raw_str(&self, name: &str) -> Option<&[u8]> {
+        self.find(name, |value| match value {
+            Value::Str(text) => Some(text),
+            _ => None,
+        })
     }
 
     fn find<'a, T>(&'a self, name: &str, pick: impl Fn(Value<'a>) -> Option<T>) -> Option<T> {

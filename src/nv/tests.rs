@@ -113,7 +113,7 @@ fn invalid_entries_are_refused_with_their_place() {
     assert_eq!(fault(&with(1, 1)), NvFault::Name);
     assert_eq!(fault(&with(1, 3)), NvFault::Name, "no NUL where it must be");
     assert_eq!(fault(&with(1, 5)), NvFault::Name, "a NUL too early");
-    assert_eq!(fault(&with(1, 9)), NvFault::Truncated);
+    assert_eq!(fault(&with(1, 0xff)), NvFault::Truncated);
     assert_eq!(fault(&with(2, 0)), NvFault::Size { kind: 2, size: 0 });
     assert_eq!(fault(&with(2, 2)), NvFault::Size { kind: 2, size: 2 });
     assert_eq!(fault(&with(2, 9)), NvFault::Truncated);
