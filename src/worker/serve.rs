@@ -55,7 +55,12 @@ fn agree(
     version: u8,
     socket: &Socket,
 ) -> Result<Metadata, ServeError> {
-    let Agreement { metadata, source, map, virgin } = agreement;
+    let Agreement {
+        metadata,
+        source,
+        map,
+        virgin,
+    } = agreement;
     let map = match map {
         MapSent::Nothing => Vec::new(),
         MapSent::OnDisk => to_bytes(local, &local.read_map()?),
@@ -79,7 +84,10 @@ fn agree(
         },
         map,
     };
-    send(socket, &answer.encode(version, resource.compression, resource.checksum))?;
+    send(
+        socket,
+        &answer.encode(version, resource.compression, resource.checksum),
+    )?;
     Ok(metadata)
 }
 
