@@ -14,6 +14,8 @@
 //! | [`engine`] | decides what is written where and when it is acknowledged. No I/O, no clock, no threads |
 //! | [`wire`] | messages between nodes. No sockets |
 //! | [`layout`] | metadata and activemap as they lie on disk. No files |
+//! | [`passing`] | descriptors handed from one process to another |
+//! | [`logging`] | where a process's log goes |
 //! | [`nv`] | the name-value encoding |
 //! | [`terms`] | the words that hast.conf, the wire and status share |
 #![forbid(unsafe_code)]
@@ -25,7 +27,9 @@ pub mod daemon;
 pub mod disk;
 pub mod engine;
 pub mod layout;
+pub mod logging;
 pub mod nv;
+pub mod passing;
 pub mod provider;
 pub mod terms;
 pub mod wire;

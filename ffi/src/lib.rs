@@ -1,2 +1,7 @@
 //! What takes `unsafe`, and nothing else: system calls and ioctls that have no safe
 //! wrapper in a library we use. Safe functions out; every `unsafe` block says why it is sound.
+
+pub mod descriptors;
+pub mod device;
+pub mod spawn;
+pub mod syslog;

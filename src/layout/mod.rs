@@ -1,1 +1,19 @@
-//! (in work)
+//! What lies where on a local component (spec, section 4): metadata block, activemap, data.
+//! Turns values into blocks and blocks into values; never opens or reads a file.
+
+pub mod activemap;
+pub mod geometry;
+pub mod metadata;
+
+pub use activemap::Bitmap;
+pub use geometry::{Geometry, LayoutError};
+pub use metadata::{Inconsistent, Metadata, MetadataError};
+
+/// Size of the metadata block at the beginning of a component, in bytes.
+pub const METADATA_SIZE: usize = 4096;
+
+/// Size of an extent where `hastctl create` is not told otherwise, in bytes.
+pub const DEFAULT_EXTENT_SIZE: u32 = 2 << 20;
+
+/// How many recently used extents stay dirty where `hastctl create` is not told otherwise.
+pub const DEFAULT_KEEP_DIRTY: u32 = 64;

@@ -1,0 +1,459 @@
+//! The messages that open a pair of connections (spec, section 3): what each says, and in which
+//! order base hastd says it. Decisions (which counters win, which component fits) are the engine's.
+//!
+//! `extension` is an entry of ours, a level; base hastd ignores it, and we write it only where told to.
+
+use super::payload::{self, PayloadError, PayloadFields, Unpacked};
+use super::{PROTOCOL_VERSION, frame};
+use crate::nv::{Nv, NvView};
+use crate::terms::{Checksum, Compression, Role};
+
+/// Length of the token that pairs the two connections, in bytes.
+pub const TOKEN_SIZE: usize = 16;
+
+/// Pairs the second connection with the first: random, made by the secondary.
+pub type Token = [u8; TOKEN_SIZE];
+
+/// Why a message of the handshake can not be accepted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum HandshakeError {
+    /// An entry that must be there is not, or is not of its type.
+    #[error("the peer's {what} has no valid '{field}'")]
+    Missing {
+        /// Which message.
+        what: &'static str,
+        /// The entry's name.
+        field: &'static str,
+    },
+    /// A version that was not offered.
+    #[error("the peer answered with protocol version {0}, which was not offered")]
+    Version(u8),
+    /// The map has another length than the component's.
+    #[error(
+        "the peer's activemap has {found} bytes, ours {expected}: were both components created with the same size and extent size?"
+    )]
+    MapSize {
+        /// The length announced.
+        found: usize,
+        /// The length of our own.
+        expected: usize,
+    },
+    /// The map's payload is damaged.
+    #[error("the peer's activemap: {0}")]
+    Map(#[from] PayloadError),
+}
+
+fn required<T>(
+    value: Option<T>,
+    what: &'static str,
+    field: &'static str,
+) -> Result<T, HandshakeError> {
+    value.ok_or(HandshakeError::Missing { what, field })
+}
+
+fn token_of(nv: NvView<'_>) -> Option<Token> {
+    nv.bytes("token")?.try_into().ok()
+}
+
+/// An answer, or the refusal in its place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer<T> {
+    /// The peer goes on.
+    Accepted(T),
+    /// The peer does not, and closes.
+    Refused(Refusal),
+}
+
+/// The first message, from the primary on the first connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hello {
+    /// The resource's name.
+    pub resource: String,
+    /// The newest protocol version that the primary speaks; none means 1.
+    pub version: Option<u8>,
+    /// The level of our extension that the primary speaks.
+    pub extension: Option<u8>,
+}
+
+impl Hello {
+    /// The message's entries.
+    pub fn to_nv(&self) -> Nv {
+        Nv::build(|nv| {
+            nv.str("resource", &self.resource);
+            if let Some(version) = self.version {
+                nv.u8("version", version);
+            }
+            if let Some(level) = self.extension {
+                nv.u8("extension", level);
+            }
+        })
+    }
+
+    fn from_nv(nv: NvView<'_>) -> Result<Self, HandshakeError> {
+        let resource = required(nv.str("resource"), "first message", "resource")?.to_owned();
+        Ok(Self {
+            resource,
+            version: nv.u8("version"),
+            extension: nv.u8("extension"),
+        })
+    }
+
+    /// The version to answer with: the lower of ours and the offered one.
+    pub fn negotiated(&self) -> u8 {
+        self.version.unwrap_or(1).clamp(1, PROTOCOL_VERSION)
+    }
+}
+
+/// What a listener gets first on a connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Opening {
+    /// The first connection of a pair.
+    Hello(Hello),
+    /// The second: it shows the token.
+    Start(Start),
+}
+
+impl Opening {
+    /// Reads the entries; what tells the two apart is the token.
+    pub fn from_nv(nv: NvView<'_>) -> Result<Self, HandshakeError> {
+        if nv.contains("token") {
+            Start::from_nv(nv).map(Self::Start)
+        } else {
+            Hello::from_nv(nv).map(Self::Hello)
+        }
+    }
+
+    /// The resource that it is about.
+    pub fn resource(&self) -> &str {
+        match self {
+            Self::Hello(hello) => &hello.resource,
+            Self::Start(start) => &start.resource,
+        }
+    }
+}
+
+/// The secondary's answer to [`Hello`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HelloAnswer {
+    /// The version to go on with.
+    pub version: u8,
+    /// To be shown on the second connection.
+    pub token: Token,
+    /// The level of our extension to go on with.
+    pub extension: Option<u8>,
+}
+
+impl HelloAnswer {
+    /// The message's entries.
+    pub fn to_nv(&self) -> Nv {
+        Nv::build(|nv| {
+            nv.u8("version", self.version).bytes("token", &self.token);
+            if let Some(level) = self.extension {
+                nv.u8("extension", level);
+            }
+        })
+    }
+
+    /// Reads the entries.
+    pub fn from_nv(nv: NvView<'_>) -> Result<Answer<Self>, HandshakeError> {
+        if let Some(refusal) = Refusal::from_nv(nv) {
+            return Ok(Answer::Refused(refusal));
+        }
+        let version = nv.u8("version").unwrap_or(0).max(1);
+        if version > PROTOCOL_VERSION {
+            return Err(HandshakeError::Version(version));
+        }
+        let token = required(token_of(nv), "first answer", "token")?;
+        Ok(Answer::Accepted(Self {
+            version,
+            token,
+            extension: nv.u8("extension"),
+        }))
+    }
+}
+
+/// The second message, from the primary on the second connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Start {
+    /// The resource's name.
+    pub resource: String,
+    /// The secondary's token.
+    pub token: Token,
+    /// Names the data set.
+    pub resuid: u64,
+    /// The primary's.
+    pub localcnt: u64,
+    /// The primary's.
+    pub remotecnt: u64,
+    /// The primary has just invented `resuid`: nothing was ever written.
+    pub virgin: bool,
+}
+
+impl Start {
+    /// The message's entries.
+    pub fn to_nv(&self) -> Nv {
+        Nv::build(|nv| {
+            nv.str("resource", &self.resource)
+                .bytes("token", &self.token);
+            if self.virgin {
+                nv.i8("virgin", 1);
+            }
+            nv.u64("resuid", self.resuid);
+            nv.u64("localcnt", self.localcnt)
+                .u64("remotecnt", self.remotecnt);
+        })
+    }
+
+    /// Reads the entries.
+    pub fn from_nv(nv: NvView<'_>) -> Result<Self, HandshakeError> {
+        let what = "second message";
+        Ok(Self {
+            resource: required(nv.str("resource"), what, "resource")?.to_owned(),
+            token: required(token_of(nv), what, "token")?,
+            resuid: required(nv.u64("resuid"), what, "resuid")?,
+            localcnt: required(nv.u64("localcnt"), what, "localcnt")?,
+            remotecnt: required(nv.u64("remotecnt"), what, "remotecnt")?,
+            virgin: nv.contains("virgin"),
+        })
+    }
+}
+
+/// Whose data is copied where the two differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum SyncSource {
+    /// The primary's.
+    Primary = 1,
+    /// The secondary's.
+    Secondary = 2,
+}
+
+/// What the third message says of the secondary's component, also where it refuses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ComponentFacts {
+    /// Size of the data, in bytes.
+    pub datasize: u64,
+    /// Size of an extent, in bytes.
+    pub extentsize: u32,
+    /// The secondary's.
+    pub localcnt: u64,
+    /// The secondary's.
+    pub remotecnt: u64,
+}
+
+impl ComponentFacts {
+    fn add_to(self, nv: &mut Nv) {
+        nv.add_i64("datasize", self.datasize as i64);
+        nv.add_i32("extentsize", self.extentsize as i32);
+        nv.add_u64("localcnt", self.localcnt)
+            .add_u64("remotecnt", self.remotecnt);
+    }
+
+    fn from_nv(nv: NvView<'_>) -> Result<Self, HandshakeError> {
+        let what = "second answer";
+        let datasize = nv.i64("datasize").and_then(|size| u64::try_from(size).ok());
+        let extentsize = nv
+            .i32("extentsize")
+            .and_then(|size| u32::try_from(size).ok());
+        Ok(Self {
+            datasize: required(datasize, what, "datasize")?,
+            extentsize: required(extentsize, what, "extentsize")?,
+            localcnt: required(nv.u64("localcnt"), what, "localcnt")?,
+            remotecnt: required(nv.u64("remotecnt"), what, "remotecnt")?,
+        })
+    }
+}
+
+/// The third message, from the secondary on the first connection, where it accepts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StartAnswer {
+    /// Size of the data, in bytes.
+    pub datasize: u64,
+    /// Size of an extent, in bytes.
+    pub extentsize: u32,
+    /// The secondary's.
+    pub localcnt: u64,
+    /// The secondary's.
+    pub remotecnt: u64,
+    /// The secondary was freshly created: it took the primary's resuid.
+    pub virgin: bool,
+    /// Whose data is copied.
+    pub syncsrc: SyncSource,
+    /// The secondary's activemap as on disk; empty where there is nothing to copy.
+    pub map: Vec<u8>,
+}
+
+impl StartAnswer {
+    fn facts(&self) -> ComponentFacts {
+        let Self {
+            datasize,
+            extentsize,
+            localcnt,
+            remotecnt,
+            ..
+        } = *self;
+        ComponentFacts {
+            datasize,
+            extentsize,
+            localcnt,
+            remotecnt,
+        }
+    }
+
+    /// The whole message, the map packed as configured.
+    pub fn encode(&self, version: u8, compression: Compression, checksum: Checksum) -> Vec<u8> {
+        let packed = payload::pack(&self.map, compression, checksum);
+        let mut nv = Nv::new();
+        self.facts().add_to(&mut nv);
+        if self.virgin {
+            nv.add_i8("virgin", 1);
+        }
+        nv.add_u8("syncsrc", self.syncsrc as u8)
+            .add_u32("mapsize", self.map.len() as u32);
+        packed.fields.write(&mut nv.writer());
+        frame::encode(version, &nv, &packed.bytes)
+    }
+
+    /// Reads entries and payload. `map_size` is the length of our own map as on disk, in bytes: the
+    /// peer's must be as long, or empty. (Where it differs, so do the components; receive the
+    /// message with [`frame::Limits::with_payload`] of the same.)
+    pub fn decode(
+        nv: NvView<'_>,
+        sent: &[u8],
+        map_size: usize,
+    ) -> Result<Answer<Self>, HandshakeError> {
+        if let Some(refusal) = Refusal::from_nv(nv) {
+            return Ok(Answer::Refused(refusal));
+        }
+        let ComponentFacts {
+            datasize,
+            extentsize,
+            localcnt,
+            remotecnt,
+        } = ComponentFacts::from_nv(nv)?;
+        let syncsrc = match nv.u8("syncsrc") {
+            Some(1) => Some(SyncSource::Primary),
+            Some(2) => Some(SyncSource::Secondary),
+            _ => None,
+        };
+        Ok(Answer::Accepted(Self {
+            datasize,
+            extentsize,
+            localcnt,
+            remotecnt,
+            virgin: nv.contains("virgin"),
+            syncsrc: required(syncsrc, "second answer", "syncsrc")?,
+            map: decode_map(nv, sent, map_size)?,
+        }))
+    }
+}
+
+fn decode_map(nv: NvView<'_>, sent: &[u8], expected: usize) -> Result<Vec<u8>, HandshakeError> {
+    let found = required(nv.u32("mapsize"), "second answer", "mapsize")? as usize;
+    if found == 0 {
+        return Ok(Vec::new());
+    }
+    if found != expected {
+        return Err(HandshakeError::MapSize { found, expected });
+    }
+    let unpacked = payload::unpack(&PayloadFields::from_nv(nv)?, sent, expected)?;
+    if unpacked.len() != expected {
+        return Err(HandshakeError::MapSize {
+            found: unpacked.len(),
+            expected,
+        });
+    }
+    Ok(match unpacked {
+        Unpacked::Data(data) => data.into_owned(),
+        Unpacked::Zeroes(length) => vec![0; length],
+    })
+}
+
+/// What comes in place of an answer; the connection closes after it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// Why, for a person; [`Self::SPLIT_BRAIN`] also for the program.
+    pub errmsg: String,
+    /// "Still primary, probably on my way down: try again each second until `timeout`."
+    pub wait: bool,
+}
+
+impl Refusal {
+    /// The one text that the other side compares.
+    pub const SPLIT_BRAIN: &'static str = "Split-brain condition!";
+    /// The resource is in nobody's configuration here.
+    pub const NOT_CONFIGURED: &'static str = "Resource not configured.";
+    /// The address is not the resource's `remote`.
+    pub const NO_ACCESS: &'static str = "No access to the resource.";
+    /// The second connection shows another token than the first was given.
+    pub const WRONG_TOKEN: &'static str = "Token doesn't match.";
+
+    /// A refusal that retrying soon does not help.
+    pub fn new(errmsg: impl Into<String>) -> Self {
+        Self {
+            errmsg: errmsg.into(),
+            wait: false,
+        }
+    }
+
+    /// Both wrote apart from each other.
+    pub fn split_brain() -> Self {
+        Self::new(Self::SPLIT_BRAIN)
+    }
+
+    /// The node is not secondary; a primary asks the peer to wait.
+    pub fn not_secondary(role: Role) -> Self {
+        let errmsg = format!("Remote node acts as {role} for the resource and not as secondary.");
+        Self {
+            errmsg,
+            wait: role == Role::Primary,
+        }
+    }
+
+    /// The two components are not of one data set.
+    pub fn resuid_mismatch(primary: u64, secondary: u64) -> Self {
+        Self::new(format!(
+            "Resource unique ID mismatch (primary={primary}, secondary={secondary})."
+        ))
+    }
+
+    /// Whether both wrote apart from each other: run the hook.
+    pub fn is_split_brain(&self) -> bool {
+        self.errmsg == Self::SPLIT_BRAIN
+    }
+
+    /// The message's entries.
+    pub fn to_nv(&self) -> Nv {
+        let mut nv = Nv::new();
+        self.add_to(&mut nv);
+        nv
+    }
+
+    /// The entries of a refusal in place of the third message, where base hastd sends what it
+    /// has of that message first.
+    pub fn to_nv_after(&self, facts: ComponentFacts) -> Nv {
+        let mut nv = Nv::new();
+        facts.add_to(&mut nv);
+        self.add_to(&mut nv);
+        nv
+    }
+
+    fn add_to(&self, nv: &mut Nv) {
+        nv.add_str("errmsg", &self.errmsg);
+        if self.wait {
+            nv.add_u8("wait", 1);
+        }
+    }
+
+    /// The refusal, if the message is one, whatever else it holds.
+    pub fn from_nv(nv: NvView<'_>) -> Option<Self> {
+        let errmsg = nv.str("errmsg")?.to_owned();
+        Some(Self {
+            errmsg,
+            wait: nv.contains("wait"),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;
