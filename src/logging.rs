@@ -38,12 +38,14 @@ struct Logger {
 }
 
 /// Starts logging to standard error: `debug` is how often -d was given (0: errors, warnings
-/// and notices; 1: debugging; 2 and more: everything). To be called once; later calls
-/// only change the level.
+/// and notices; 1: debugging; 2 and more: everything). A panic is logged, too. To be
+/// called once; later calls only change the level.
 pub fn start(debug: u8) {
     let logger = LOGGER.get_or_init(|| Logger::new(env_logger::Target::Stderr));
     // Fails only where a logger is set already, which is this one.
     let _ = log::set_logger(logger);
+    // In the background nobody sees what the standard hook prints.
+    std::panic::set_hook(Box::new(|panic| log::error!("internal error: {panic}")));
     set_debug(debug);
 }
 

@@ -77,12 +77,12 @@ impl Component {
         if access == Access::Exclusive {
             lock(&file, path)?;
         }
-        let media_size = media_size_of(&file, medium)
-            .map_err(|errno| DiskError::from_errno(errno, path, Operation::Open))?;
-        let sector_size = match medium {
-            Medium::File => FILE_SECTOR,
-            Medium::Device => device::sector_size(file.as_fd())
-                .map_err(|errno| DiskError::from_errno(errno, path, Operation::Open))?,
+        let (media_size, sector_size) = match dimensions(&file, medium) {
+            // A character device that knows neither is no disk.
+            Err(Errno::ENOTTY | Errno::ENODEV) => return Err(unsuitable(path)),
+            dimensions => {
+                dimensions.map_err(|errno| DiskError::from_errno(errno, path, Operation::Open))?
+            }
         };
         Ok(Self {
             file,
@@ -250,12 +250,12 @@ fn medium_of(path: &Path, found: FileType) -> Result<Medium, DiskError> {
     } else if is_disk(found) {
         Ok(Medium::Device)
     } else {
-        Err(DiskError::new(
-            DiskErrorKind::Unsuitable,
-            path,
-            Operation::Open,
-        ))
+        Err(unsuitable(path))
     }
+}
+
+fn unsuitable(path: &Path) -> DiskError {
+    DiskError::new(DiskErrorKind::Unsuitable, path, Operation::Open)
 }
 
 fn identity_of(medium: Medium, found: &Metadata) -> Identity {
@@ -302,6 +302,15 @@ fn lock(file: &File, path: &Path) -> Result<(), DiskError> {
             Operation::Open,
         )),
     }
+}
+
+/// Its size and its sector, in bytes.
+fn dimensions(file: &File, medium: Medium) -> Result<(u64, u32), Errno> {
+    let sector_size = match medium {
+        Medium::File => FILE_SECTOR,
+        Medium::Device => device::sector_size(file.as_fd())?,
+    };
+    Ok((media_size_of(file, medium)?, sector_size))
 }
 
 fn media_size_of(file: &File, medium: Medium) -> Result<u64, Errno> {

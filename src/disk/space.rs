@@ -143,7 +143,9 @@ impl Component {
                 fallocate(&self.file, mode, offset, length)
             }
             #[cfg(target_os = "freebsd")]
-            nix::fcntl::fspacectl_all(&self.file, offset, length)
+            {
+                nix::fcntl::fspacectl_all(&self.file, offset, length)
+            }
         })
     }
 
@@ -163,7 +165,9 @@ impl Component {
             })
         }
         #[cfg(target_os = "freebsd")]
-        Ok(false)
+        {
+            Ok(false)
+        }
     }
 
     #[cfg(target_os = "linux")]
@@ -200,4 +204,46 @@ fn says_unsupported(errno: Errno) -> bool {
 /// An offset or length as the system takes it. Those within a component always fit.
 fn signed(number: u64) -> nix::Result<off_t> {
     off_t::try_from(number).map_err(|_| Errno::EINVAL)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[test]
+    fn what_is_missing_is_asked_for_once() {
+        let ability = Ability::default();
+        let asked = Cell::new(0);
+        let attempt = || {
+            ability.attempt(Path::new("/component"), "can not", || {
+                asked.set(asked.get() + 1);
+                Err(Errno::EOPNOTSUPP)
+            })
+        };
+        assert_eq!(attempt(), Ok(false));
+        assert_eq!(attempt(), Ok(false));
+        assert_eq!(asked.get(), 1);
+    }
+
+    #[test]
+    fn a_failure_is_no_lack() {
+        let ability = Ability::default();
+        let path = Path::new("/component");
+        assert_eq!(
+            ability.attempt(path, "", || Err(Errno::EIO)),
+            Err(Errno::EIO)
+        );
+        let interruptions = Cell::new(3);
+        let interrupted = || {
+            interruptions.set(interruptions.get() - 1);
+            if interruptions.get() > 0 {
+                Err(Errno::EINTR)
+            } else {
+                Ok(())
+            }
+        };
+        assert_eq!(ability.attempt(path, "", interrupted), Ok(true));
+    }
 }
