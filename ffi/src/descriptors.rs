@@ -8,6 +8,8 @@ use std::sync::{Mutex, PoisonError};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 
+use crate::spawn::FIRST_NUMBER;
+
 /// Descriptors that one message may carry: what the two processes of a resource ever
 /// exchange at once is a handful.
 pub const MOST_DESCRIPTORS: usize = 16;
@@ -103,7 +105,7 @@ unsafe fn received_descriptors(message: &libc::msghdr) -> Vec<OwnedFd> {
 ///
 /// What came through exec is recognised by its lack of the close-on-exec flag, which
 /// everything that this program opens itself has: so nothing can be claimed twice, and
-/// nothing that already has an owner.
+/// nothing that already has an owner (nor standard input, output and error).
 ///
 /// # Errors
 /// EBADF where no such descriptor was inherited, or it was already claimed.
@@ -112,7 +114,7 @@ pub fn inherited(number: RawFd) -> io::Result<OwnedFd> {
     static CLAIM: Mutex<()> = Mutex::new(());
     let _claim = CLAIM.lock().unwrap_or_else(PoisonError::into_inner);
 
-    if number < 0 {
+    if number < FIRST_NUMBER {
         return Err(Errno::EBADF.into());
     }
     // SAFETY: borrowed only for the two calls below, of which the first checks that it is open.
@@ -134,7 +136,7 @@ mod tests {
     #[test]
     fn what_was_not_inherited_is_not_claimed() {
         let own = std::fs::File::open("/dev/null").expect("there is always /dev/null");
-        for number in [own.as_raw_fd(), -1, 1_000_000] {
+        for number in [own.as_raw_fd(), -1, 0, 2, 1_000_000] {
             let error = inherited(number).expect_err("not inherited");
             assert_eq!(error.raw_os_error(), Some(libc::EBADF), "{number}");
         }
@@ -148,5 +150,37 @@ mod tests {
         let claimed = inherited(number).expect("first claim");
         assert_eq!(claimed.as_raw_fd(), number);
         assert!(inherited(number).is_err());
+    }
+
+    /// Tells this test, in the process that it starts, that it is the one started.
+    const STARTED: &str = "HAST_FFI_TEST_STARTED";
+
+    #[test]
+    fn a_started_program_claims_what_it_was_given() {
+        use std::io::{Read, Write};
+
+        if std::env::var_os(STARTED).is_some() {
+            let given = inherited(3).expect("given at the start");
+            std::fs::File::from(given)
+                .write_all(b"claimed")
+                .expect("written");
+            return;
+        }
+        let (mut reader, writer) = io::pipe().expect("pipe");
+        let program = std::env::current_exe().expect("this test's program");
+        let mut command = std::process::Command::new(program);
+        command
+            .env(STARTED, "1")
+            .stdout(std::process::Stdio::null())
+            .args([
+                "--exact",
+                "descriptors::tests::a_started_program_claims_what_it_was_given",
+            ]);
+        let mut child =
+            crate::spawn::with_descriptors(command, vec![(writer.into(), 3)]).expect("started");
+        let mut text = String::new();
+        reader.read_to_string(&mut text).expect("text");
+        assert_eq!(text, "claimed");
+        assert!(child.wait().expect("ends").success());
     }
 }

@@ -1,5 +1,6 @@
 //! Starting a program with chosen descriptors at chosen numbers.
-//! Never passes on a descriptor that was not named.
+//! Never passes on a descriptor of this program's own that was not named: all of those are
+//! closed on exec.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
@@ -28,7 +29,7 @@ pub fn with_descriptors(
     check_numbers(&descriptors)?;
     let above = descriptors
         .iter()
-        .map(|(_, number)| number + 1)
+        .map(|(_, number)| number.saturating_add(1))
         .max()
         .unwrap_or(FIRST_NUMBER);
     let mut moves = Vec::new();
@@ -153,11 +154,17 @@ mod tests {
         let mut blocked = SigSet::empty();
         blocked.add(Signal::SIGUSR1);
         blocked.thread_block().expect("blocked in this thread");
-        let mut command = shell("grep SigBlk /proc/$$/status; tr '\\0' ' ' < /proc/$$/cmdline");
-        command.arg0("hastd: disk1 (primary)");
+        // No shell between: one that is starting a program may itself block signals.
+        let mut command = Command::new("grep");
+        command
+            .args(["-a", "-h", "-e", "SigBlk", "-e", "hastd"])
+            .args(["/proc/self/status", "/proc/self/cmdline"])
+            .arg0("hastd: disk1 (primary)")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped());
         let text = output(with_descriptors(command, Vec::new()).expect("started"));
         blocked.thread_unblock().expect("unblocked again");
         assert!(text.contains("SigBlk:\t0000000000000000"), "{text}");
-        assert!(text.contains("hastd: disk1 (primary) -c"), "{text}");
+        assert!(text.contains("hastd: disk1 (primary)\0-a\0"), "{text}");
     }
 }

@@ -9,14 +9,13 @@ pub mod client;
 mod fields;
 mod reply;
 mod request;
+mod states;
 mod status;
 
 pub use reply::{ErrorCode, Failure, ReplyError, RoleReply, StatusReply, failure_reply};
 pub use request::{Request, Selection};
-pub use status::{
-    Condition, Connection, Details, Direction, LocalState, PeerState, Queues, ResourceStatus,
-    Statistics, Synchronisation, WorkerStatus,
-};
+pub use states::{Condition, Connection, Direction, LocalState, PeerState};
+pub use status::{Details, Queues, ResourceStatus, Statistics, Synchronisation, WorkerStatus};
 
 use crate::nv::Nv;
 use crate::wire::PROTOCOL_VERSION;

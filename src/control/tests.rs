@@ -133,3 +133,31 @@ fn additions_come_after_bases_entries() {
     assert!(reply.to_nv().encode().starts_with(&plain));
     assert_eq!(StatusReply::from_nv(&reply.to_nv()), Ok(reply));
 }
+
+/// Mutated replies and requests: refused or understood, never a panic.
+#[test]
+fn no_bytes_make_the_decoders_panic() {
+    let samples = [
+        "ctl-status.reply.bin",
+        "ctl-role-all.reply.bin",
+        "ctl-role-all.request.bin",
+    ]
+    .map(|name| captured(name, REPLY_LIMITS).encode());
+    let mut understood = 0;
+    for seed in 0..3000 {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let mut bytes = random.choice(&samples).unwrap().clone();
+        for _ in 0..random.usize(1..4) {
+            let at = random.usize(0..bytes.len());
+            bytes[at] = random.u8(..);
+        }
+        let Ok(nv) = Nv::decode(&bytes) else { continue };
+        understood += u32::from(Request::from_nv(&nv).is_ok())
+            + u32::from(RoleReply::from_nv(&nv).is_ok())
+            + u32::from(StatusReply::from_nv(&nv).is_ok());
+    }
+    assert!(
+        understood > 300,
+        "{understood}: mutations that never decode test nothing"
+    );
+}

@@ -5,6 +5,9 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 
+use crate::layout::geometry::LayoutError;
+use crate::layout::metadata::MetadataError;
+
 /// sysexits(3): the content of the component is not what it should be.
 const EX_DATAERR: u8 = 65;
 /// sysexits(3): the component does not exist or can not be opened.
@@ -95,6 +98,33 @@ pub enum DiskErrorKind {
     /// The file system that holds it has no room for what it has not allocated yet.
     #[error("could not be {operation}: {errno}; free space on the file system that holds it")]
     Full { operation: Operation, errno: Errno },
+    /// There is no metadata that could be used, or none could be made.
+    #[error("can not be used: {0}")]
+    Metadata(MetadataError),
+    /// Its size can not be divided.
+    #[error("can not be used: {0}")]
+    Layout(LayoutError),
+    /// It belongs to another resource.
+    #[error(
+        "belongs to resource '{found}' and not to '{expected}'; correct the resource's 'local' \
+         path, or give the component up to it with 'hastctl create {expected}'"
+    )]
+    OtherResource { found: String, expected: String },
+    /// It is smaller than when it was made.
+    #[error(
+        "was made for {made_for} bytes and has {has} now; restore its size, or make it anew with \
+         'hastctl create' and let the other node's copy be copied to it"
+    )]
+    OtherSize { made_for: u64, has: u64 },
+    /// Its data is not where its size and sectors say.
+    #[error(
+        "has its data at offset {offset} where its size and sectors ask for {expected}: it was \
+         made with other sectors, or its metadata is damaged; make it anew with 'hastctl create'"
+    )]
+    OtherLayout { offset: u64, expected: u64 },
+    /// More was asked for than it has.
+    #[error("has {has} bytes, but {wanted} are to be used; choose less with 'hastctl create -m'")]
+    TooSmall { wanted: u64, has: u64 },
     /// Anything else.
     #[error("could not be {operation}: {errno}")]
     Failed { operation: Operation, errno: Errno },
@@ -142,23 +172,43 @@ impl DiskError {
     pub fn errno(&self) -> Errno {
         match self.kind {
             DiskErrorKind::Missing | DiskErrorKind::Vanished => Errno::ENOENT,
-            DiskErrorKind::Unsuitable | DiskErrorKind::OutOfBounds { .. } => Errno::EINVAL,
             DiskErrorKind::Locked => Errno::EBUSY,
             DiskErrorKind::Ended { .. } => Errno::EIO,
             DiskErrorKind::Denied { errno, .. }
             | DiskErrorKind::Full { errno, .. }
             | DiskErrorKind::Failed { errno, .. } => errno,
+            DiskErrorKind::Unsuitable
+            | DiskErrorKind::OutOfBounds { .. }
+            | DiskErrorKind::Metadata(_)
+            | DiskErrorKind::Layout(_)
+            | DiskErrorKind::OtherResource { .. }
+            | DiskErrorKind::OtherSize { .. }
+            | DiskErrorKind::OtherLayout { .. }
+            | DiskErrorKind::TooSmall { .. } => Errno::EINVAL,
         }
     }
 
     /// The exit code (sysexits(3)) of a process that can not go on for it.
     pub fn exit_code(&self) -> u8 {
-        match (&self.kind, self.operation) {
-            (DiskErrorKind::Locked, _) => EX_TEMPFAIL,
-            (DiskErrorKind::Missing | DiskErrorKind::Unsuitable | DiskErrorKind::Vanished, _)
-            | (_, Operation::Open | Operation::Examine) => EX_NOINPUT,
-            (DiskErrorKind::OutOfBounds { .. }, _) => EX_DATAERR,
-            _ => EX_IOERR,
+        match self.kind {
+            DiskErrorKind::Missing | DiskErrorKind::Unsuitable | DiskErrorKind::Vanished => {
+                EX_NOINPUT
+            }
+            DiskErrorKind::Locked => EX_TEMPFAIL,
+            DiskErrorKind::OutOfBounds { .. }
+            | DiskErrorKind::Metadata(_)
+            | DiskErrorKind::Layout(_)
+            | DiskErrorKind::OtherResource { .. }
+            | DiskErrorKind::OtherSize { .. }
+            | DiskErrorKind::OtherLayout { .. }
+            | DiskErrorKind::TooSmall { .. } => EX_DATAERR,
+            DiskErrorKind::Denied { operation, .. }
+            | DiskErrorKind::Full { operation, .. }
+            | DiskErrorKind::Failed { operation, .. }
+            | DiskErrorKind::Ended { operation, .. } => match operation {
+                Operation::Open | Operation::Examine => EX_NOINPUT,
+                _ => EX_IOERR,
+            },
         }
     }
 }

@@ -8,9 +8,11 @@
 
 mod component;
 mod error;
+mod metadata;
 mod space;
 #[cfg(test)]
 mod tests;
 
 pub use component::{Access, Component, FILE_SECTOR};
 pub use error::{DiskError, DiskErrorKind, Operation};
+pub use metadata::{CreateOptions, Prepared, create, map_sector_of, open_for_use};

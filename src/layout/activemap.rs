@@ -134,6 +134,36 @@ impl Bitmap {
         self.trim();
     }
 
+    /// Sets what the bytes of the map on disk from byte `at` on have set; `at` is a multiple of 8.
+    pub fn merge_bytes(&mut self, at: usize, bytes: &[u8]) {
+        self.combine(at, bytes, |word, other| word | other);
+    }
+
+    /// Clears what the bytes of the map on disk from byte `at` on have clear; `at` is a multiple of 8.
+    pub fn retain_bytes(&mut self, at: usize, bytes: &[u8]) {
+        self.combine(at, bytes, |word, other| word & other);
+    }
+
+    fn combine(&mut self, at: usize, bytes: &[u8], with: impl Fn(u64, u64) -> u64) {
+        debug_assert!(
+            at.is_multiple_of(BYTES) && bytes.len().is_multiple_of(BYTES),
+            "whole words"
+        );
+        let last = self.words.len().saturating_sub(1);
+        let beyond = if self.extents.is_multiple_of(BITS) {
+            u64::MAX
+        } else {
+            mask(self.extents) - 1
+        };
+        let words = self.words.iter_mut().enumerate().skip(at / BYTES);
+        for ((index, word), chunk) in words.zip(bytes.chunks_exact(BYTES)) {
+            let other = u64::from_le_bytes(chunk.try_into().expect("a chunk is a word"));
+            let new = with(*word, other) & if index == last { beyond } else { u64::MAX };
+            self.count = self.count - u64::from(word.count_ones()) + u64::from(new.count_ones());
+            *word = new;
+        }
+    }
+
     /// The first extent set at or after `extent`.
     pub fn first_set_from(&self, extent: u64) -> Option<u64> {
         let start = usize::try_from(extent / BITS).ok()?;
@@ -154,9 +184,8 @@ impl Bitmap {
             .enumerate()
             .filter(|(_, word)| **word != 0);
         full.flat_map(|(index, word)| {
-            std::iter::successors(Some(*word), |bits| Some(bits & (bits - 1)))
-                .take_while(|bits| *bits != 0)
-                .map(move |bits| lowest(index, bits))
+            let without_lowest = |bits: &u64| Some(bits & (bits - 1)).filter(|bits| *bits != 0);
+            std::iter::successors(Some(*word), without_lowest).map(move |bits| lowest(index, bits))
         })
     }
 

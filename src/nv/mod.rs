@@ -1,21 +1,23 @@
 //! The name-value encoding (spec, section 1): what every message between nodes, every
 //! control message and the metadata block are made of.
 //!
-//! An [`Nv`] *is* its encoded bytes, kept valid: decoding checks every entry once and copies
-//! nothing but the input, look-ups scan, encoding hands the bytes back. An [`NvView`] is the
+//! An [`Nv`] *is* its encoded bytes, kept valid: decoding checks every entry and copies it once, with its
+//! padding zeroed (base hastd leaves garbage there), look-ups scan, encoding hands the bytes back. An [`NvView`] is the
 //! same over borrowed bytes, an [`NvWriter`] appends entries to a buffer that the caller reuses.
 //! No input makes this module panic or allocate more than the input's length.
 
 mod entry;
 mod writer;
 
+use std::borrow::Cow;
 use std::fmt;
 
 pub use entry::{ArrayType, Entries, Entry, NvError, NvFault, Value};
 pub use writer::{MAX_NAME, NvWriter};
 
-/// An ordered list of named values, valid by construction. Names may repeat.
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
+/// An ordered list of named values, valid by construction. Names may repeat. Two are equal when
+/// their entries are.
+#[derive(Clone, Copy, Default)]
 pub struct Nv<B = Vec<u8>> {
     /// Valid entries only: no end mark, no trailing zeros.
     bytes: B,
@@ -50,7 +52,7 @@ impl Nv {
 
     /// Checks and copies an encoded list; what follows the end mark is left out.
     pub fn decode(bytes: &[u8]) -> Result<Self, NvError> {
-        NvView::parse(bytes).map(|view| view.to_owned())
+        NvView::parse(bytes).map(Nv::to_owned)
     }
 
     /// Builds a list with a writer.
@@ -67,11 +69,15 @@ impl Nv {
 }
 
 impl NvView<'_> {
-    /// The same list, owning its bytes.
+    /// The same list, owning its bytes; their padding is zeroed.
     pub fn to_owned(self) -> Nv {
-        Nv {
-            bytes: self.bytes.to_vec(),
+        let mut nv = Nv {
+            bytes: Vec::with_capacity(self.bytes.len()),
+        };
+        for entry in self.into_entries() {
+            nv.writer().copy(entry);
         }
+        nv
     }
 }
 
@@ -135,11 +141,12 @@ getters! {
 impl<B: AsRef<[u8]>> Nv<B> {
     /// The first string of that name; none where it is not UTF-8.
     pub fn str(&self, name: &str) -> Option<&str> {
-        let text = self.find(name, |value| match value {
-            Value::Str(text) => Some(text),
-            _ => None,
-        })?;
-        std::str::from_utf8(text).ok()
+        std::str::from_utf8(self.raw_str(name)?).ok()
+    }
+
+    /// The first string of that name, for a person to read: what is not UTF-8 is replaced.
+    pub fn text(&self, name: &str) -> Option<Cow<'_, str>> {
+        self.raw_str(name).map(String::from_utf8_lossy)
     }
 
     /// The first array of bytes (uint8) of that name; never empty.
@@ -172,7 +179,7 @@ impl<B: AsRef<[u8]>> Nv<B> {
         }
     }
 
-    /// The encoded bytes, as they go on the wire and on disk.
+    /// The encoded bytes, as they go on the wire and on disk (or, for a view, as they came).
     pub fn as_bytes(&self) -> &[u8] {
         self.bytes.as_ref()
     }
@@ -182,12 +189,27 @@ impl<B: AsRef<[u8]>> Nv<B> {
         self.as_bytes().to_vec()
     }
 
+    fn raw_str(&self, name: &str) -> Option<&[u8]> {
+        self.find(name, |value| match value {
+            Value::Str(text) => Some(text),
+            _ => None,
+        })
+    }
+
     fn find<'a, T>(&'a self, name: &str, pick: impl Fn(Value<'a>) -> Option<T>) -> Option<T> {
         self.entries()
             .filter(|entry| entry.name == name.as_bytes())
             .find_map(|entry| pick(entry.value))
     }
 }
+
+impl<A: AsRef<[u8]>, B: AsRef<[u8]>> PartialEq<Nv<B>> for Nv<A> {
+    fn eq(&self, other: &Nv<B>) -> bool {
+        self.entries().eq(other.entries())
+    }
+}
+
+impl<B: AsRef<[u8]>> Eq for Nv<B> {}
 
 /// `name:type=value`, separated by spaces: the form of the transcripts beside the test vectors.
 impl<B: AsRef<[u8]>> fmt::Display for Nv<B> {

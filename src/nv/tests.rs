@@ -113,7 +113,7 @@ fn invalid_entries_are_refused_with_their_place() {
     assert_eq!(fault(&with(1, 1)), NvFault::Name);
     assert_eq!(fault(&with(1, 3)), NvFault::Name, "no NUL where it must be");
     assert_eq!(fault(&with(1, 5)), NvFault::Name, "a NUL too early");
-    assert_eq!(fault(&with(1, 9)), NvFault::Truncated);
+    assert_eq!(fault(&with(1, 0xff)), NvFault::Truncated);
     assert_eq!(fault(&with(2, 0)), NvFault::Size { kind: 2, size: 0 });
     assert_eq!(fault(&with(2, 2)), NvFault::Size { kind: 2, size: 2 });
     assert_eq!(fault(&with(2, 9)), NvFault::Truncated);
@@ -136,6 +136,16 @@ fn invalid_entries_are_refused_with_their_place() {
         error.to_string().ends_with("is of unknown type 99"),
         "{error}"
     );
+}
+
+/// Base hastd sends whatever lay on its stack behind names.
+#[test]
+fn padding_is_neither_looked_at_nor_kept() {
+    let clean = *b"\x02\x04\x01\0\0\0cmd\0\0\0\0\0\x05\0\0\0\0\0\0\0";
+    let dirty = *b"\x02\x04\x01\0\0\0cmd\0wxyz\x05abcdefg";
+    let view = NvView::parse(&dirty).expect("valid");
+    assert_eq!(view, NvView::parse(&clean).expect("valid"));
+    assert_eq!(view.to_owned().encode(), clean);
 }
 
 #[test]

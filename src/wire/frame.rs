@@ -29,6 +29,12 @@ impl Limits {
         nv: 64 << 10,
         payload: MAX_REQUEST,
     };
+    /// The first message of a connection, before it is known who speaks: a resource's name and a few
+    /// numbers. What a stranger can make us hold.
+    pub const OPENING: Self = Self {
+        nv: 4 << 10,
+        payload: 0,
+    };
     /// On the control socket: status is about 1 KiB a resource, so this serves thousands of
     /// them; nothing there has a payload.
     pub const CONTROL: Self = Self {
@@ -37,6 +43,7 @@ impl Limits {
     };
 
     /// The same with another largest payload.
+    #[must_use]
     pub const fn with_payload(self, payload: usize) -> Self {
         Self { payload, ..self }
     }
@@ -144,7 +151,7 @@ impl HeadDecoder {
     pub fn needed(&self) -> usize {
         match self.buffer.first_chunk::<HEADER_SIZE>() {
             None => HEADER_SIZE - self.buffer.len(),
-            Some(header) => HEADER_SIZE + nv_size(header) - self.buffer.len(),
+            Some(header) => HEADER_SIZE + nv_size(*header) - self.buffer.len(),
         }
     }
 
@@ -159,7 +166,7 @@ impl HeadDecoder {
         if self.buffer.len() < HEADER_SIZE {
             taken += self.take(input);
             if let Some(header) = self.buffer.first_chunk() {
-                self.check_header(header)?;
+                self.check_header(*header)?;
             }
         }
         taken += self.take(&input[taken..]);
@@ -198,7 +205,7 @@ impl HeadDecoder {
         taken
     }
 
-    fn check_header(&self, header: &[u8; HEADER_SIZE]) -> Result<(), FrameError> {
+    fn check_header(&self, header: [u8; HEADER_SIZE]) -> Result<(), FrameError> {
         let found = header[0];
         if found > PROTOCOL_VERSION {
             return Err(FrameError::Version { found });
@@ -211,8 +218,8 @@ impl HeadDecoder {
     }
 }
 
-fn nv_size(header: &[u8; HEADER_SIZE]) -> usize {
-    let [_, size @ ..] = *header;
+fn nv_size(header: [u8; HEADER_SIZE]) -> usize {
+    let [_, size @ ..] = header;
     u32::from_le_bytes(size) as usize
 }
 

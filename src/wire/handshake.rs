@@ -6,7 +6,11 @@
 use super::payload::{self, PayloadError, PayloadFields, Unpacked};
 use super::{PROTOCOL_VERSION, frame};
 use crate::nv::{Nv, NvView};
-use crate::terms::{Checksum, Compression, Role};
+use crate::terms::{Checksum, Compression};
+
+mod refusal;
+
+pub use refusal::Refusal;
 
 /// Length of the token that pairs the two connections, in bytes.
 pub const TOKEN_SIZE: usize = 16;
@@ -28,15 +32,15 @@ pub enum HandshakeError {
     /// A version that was not offered.
     #[error("the peer answered with protocol version {0}, which was not offered")]
     Version(u8),
-    /// The map has another length than the component's.
+    /// The map is of another component than ours.
     #[error(
-        "the peer's activemap has {found} bytes, ours {expected}: were both components created with the same size and extent size?"
+        "the peer's activemap has {found} bytes where {needed} are needed: were both components created with the same size and extent size?"
     )]
     MapSize {
         /// The length announced.
         found: usize,
-        /// The length of our own.
-        expected: usize,
+        /// The least that our own extents need.
+        needed: u64,
     },
     /// The map's payload is damaged.
     #[error("the peer's activemap: {0}")]
@@ -314,13 +318,13 @@ impl StartAnswer {
         frame::encode(version, &nv, &packed.bytes)
     }
 
-    /// Reads entries and payload. `map_size` is the length of our own map as on disk, in bytes: the
-    /// peer's must be as long, or empty. (Where it differs, so do the components; receive the
-    /// message with [`frame::Limits::with_payload`] of the same.)
+    /// Reads entries and payload. `extents` is how many our own data has: the peer's map, where it is
+    /// not empty, must have a bit for each, and at most [`max_map`] bytes. (It may be longer than ours
+    /// on disk: base counts in its whole component, and rounds to its own sectors.)
     pub fn decode(
         nv: NvView<'_>,
         sent: &[u8],
-        map_size: usize,
+        extents: u64,
     ) -> Result<Answer<Self>, HandshakeError> {
         if let Some(refusal) = Refusal::from_nv(nv) {
             return Ok(Answer::Refused(refusal));
@@ -343,115 +347,41 @@ impl StartAnswer {
             remotecnt,
             virgin: nv.contains("virgin"),
             syncsrc: required(syncsrc, "second answer", "syncsrc")?,
-            map: decode_map(nv, sent, map_size)?,
+            map: decode_map(nv, sent, extents)?,
         }))
     }
 }
 
-fn decode_map(nv: NvView<'_>, sent: &[u8], expected: usize) -> Result<Vec<u8>, HandshakeError> {
+/// The longest map that we take from a peer, in bytes: also the payload to allow for the message that
+/// carries it ([`frame::Limits::with_payload`]). Twice what our own extents need, for components
+/// that `hastctl create -m` used half of, and something for rounding.
+pub fn max_map(extents: u64) -> usize {
+    const ROUNDING: u64 = 64 << 10;
+    let bytes = extents
+        .div_ceil(8)
+        .saturating_mul(2)
+        .saturating_add(ROUNDING);
+    usize::try_from(bytes).unwrap_or(usize::MAX)
+}
+
+fn decode_map(nv: NvView<'_>, sent: &[u8], extents: u64) -> Result<Vec<u8>, HandshakeError> {
     let found = required(nv.u32("mapsize"), "second answer", "mapsize")? as usize;
     if found == 0 {
         return Ok(Vec::new());
     }
-    if found != expected {
-        return Err(HandshakeError::MapSize { found, expected });
+    let needed = extents.div_ceil(8);
+    if (found as u64) < needed || found > max_map(extents) {
+        return Err(HandshakeError::MapSize { found, needed });
     }
-    let unpacked = payload::unpack(&PayloadFields::from_nv(nv)?, sent, expected)?;
-    if unpacked.len() != expected {
-        return Err(HandshakeError::MapSize {
-            found: unpacked.len(),
-            expected,
-        });
-    }
-    Ok(match unpacked {
-        Unpacked::Data(data) => data.into_owned(),
-        Unpacked::Zeroes(length) => vec![0; length],
-    })
-}
-
-/// What comes in place of an answer; the connection closes after it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
-    /// Why, for a person; [`Self::SPLIT_BRAIN`] also for the program.
-    pub errmsg: String,
-    /// "Still primary, probably on my way down: try again each second until `timeout`."
-    pub wait: bool,
-}
-
-impl Refusal {
-    /// The one text that the other side compares.
-    pub const SPLIT_BRAIN: &'static str = "Split-brain condition!";
-    /// The resource is in nobody's configuration here.
-    pub const NOT_CONFIGURED: &'static str = "Resource not configured.";
-    /// The address is not the resource's `remote`.
-    pub const NO_ACCESS: &'static str = "No access to the resource.";
-    /// The second connection shows another token than the first was given.
-    pub const WRONG_TOKEN: &'static str = "Token doesn't match.";
-
-    /// A refusal that retrying soon does not help.
-    pub fn new(errmsg: impl Into<String>) -> Self {
-        Self {
-            errmsg: errmsg.into(),
-            wait: false,
+    let fields = PayloadFields::from_nv(nv)?;
+    match payload::unpack(&fields, sent, found)? {
+        unpacked if unpacked.len() != found => Err(PayloadError::WrongLength {
+            length: unpacked.len(),
+            expected: found,
         }
-    }
-
-    /// Both wrote apart from each other.
-    pub fn split_brain() -> Self {
-        Self::new(Self::SPLIT_BRAIN)
-    }
-
-    /// The node is not secondary; a primary asks the peer to wait.
-    pub fn not_secondary(role: Role) -> Self {
-        let errmsg = format!("Remote node acts as {role} for the resource and not as secondary.");
-        Self {
-            errmsg,
-            wait: role == Role::Primary,
-        }
-    }
-
-    /// The two components are not of one data set.
-    pub fn resuid_mismatch(primary: u64, secondary: u64) -> Self {
-        Self::new(format!(
-            "Resource unique ID mismatch (primary={primary}, secondary={secondary})."
-        ))
-    }
-
-    /// Whether both wrote apart from each other: run the hook.
-    pub fn is_split_brain(&self) -> bool {
-        self.errmsg == Self::SPLIT_BRAIN
-    }
-
-    /// The message's entries.
-    pub fn to_nv(&self) -> Nv {
-        let mut nv = Nv::new();
-        self.add_to(&mut nv);
-        nv
-    }
-
-    /// The entries of a refusal in place of the third message, where base hastd sends what it
-    /// has of that message first.
-    pub fn to_nv_after(&self, facts: ComponentFacts) -> Nv {
-        let mut nv = Nv::new();
-        facts.add_to(&mut nv);
-        self.add_to(&mut nv);
-        nv
-    }
-
-    fn add_to(&self, nv: &mut Nv) {
-        nv.add_str("errmsg", &self.errmsg);
-        if self.wait {
-            nv.add_u8("wait", 1);
-        }
-    }
-
-    /// The refusal, if the message is one, whatever else it holds.
-    pub fn from_nv(nv: NvView<'_>) -> Option<Self> {
-        let errmsg = nv.str("errmsg")?.to_owned();
-        Some(Self {
-            errmsg,
-            wait: nv.contains("wait"),
-        })
+        .into()),
+        Unpacked::Data(data) => Ok(data.into_owned()),
+        Unpacked::Zeroes(length) => Ok(vec![0; length]),
     }
 }
 

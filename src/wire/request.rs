@@ -9,6 +9,10 @@ use super::payload::{FieldScan, PayloadError, PayloadFields};
 use super::{MAX_REQUEST, errno, frame};
 use crate::nv::{NvView, NvWriter, Value};
 
+mod state;
+
+pub use state::{ComponentState, StateReport};
+
 /// What a request asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
@@ -235,48 +239,6 @@ impl PeerRequest {
     }
 }
 
-/// How good a node's copy is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[repr(u8)]
-pub enum ComponentState {
-    /// Equal to the other.
-    Consistent = 1,
-    /// A mixture of two times.
-    Inconsistent = 2,
-    /// Holds writes that the other has not.
-    Ahead = 3,
-}
-
-/// Our extension's request: the primary tells the secondary what its copy is now, to be made durable
-/// there before it is answered (with an ordinary reply).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct StateReport {
-    /// As in [`PeerRequest::seq`].
-    pub seq: u64,
-    /// What the secondary's copy is.
-    pub state: ComponentState,
-    /// The secondary's new localcnt.
-    pub localcnt: u64,
-    /// The secondary's new remotecnt.
-    pub remotecnt: u64,
-}
-
-impl StateReport {
-    /// Appends the whole message.
-    pub fn encode_into(&self, out: &mut Vec<u8>, version: u8) {
-        frame::encode_head(out, version, |nv| self.write(nv));
-    }
-
-    /// Appends the entries.
-    pub fn write(&self, nv: &mut NvWriter<'_>) {
-        nv.u8("cmd", PeerCommand::State.number())
-            .u64("seq", self.seq);
-        nv.u8("state", self.state as u8);
-        nv.u64("localcnt", self.localcnt)
-            .u64("remotecnt", self.remotecnt);
-    }
-}
-
 /// What a secondary receives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Incoming {
@@ -347,12 +309,9 @@ impl RequestScan<'_> {
                 request.memsync = command == PeerCommand::Write && self.memsync;
             }
             PeerCommand::State => {
-                let state = match required(self.state, what, "state")? {
-                    1 => ComponentState::Consistent,
-                    2 => ComponentState::Inconsistent,
-                    3 => ComponentState::Ahead,
-                    unknown => return Err(RequestError::UnknownState(unknown)),
-                };
+                let number = required(self.state, what, "state")?;
+                let state = ComponentState::from_number(number)
+                    .ok_or(RequestError::UnknownState(number))?;
                 return Ok(Incoming::State(StateReport {
                     seq: request.seq,
                     state,

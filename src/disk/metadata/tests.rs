@@ -1,0 +1,265 @@
+//! Making, checking and storing what stands before the data; base's own components among them.
+
+use std::fs::{self, File};
+use std::path::PathBuf;
+
+use tempfile::TempDir;
+
+use super::*;
+
+const MIB: u64 = 1 << 20;
+
+fn file_of(size: u64) -> (TempDir, PathBuf) {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("component");
+    File::create(&path)
+        .and_then(|file| file.set_len(size))
+        .expect("a file");
+    (directory, path)
+}
+
+/// A component file of 16 MiB that begins with a captured image.
+fn captured(name: &str) -> (TempDir, PathBuf) {
+    let vectors = std::env::var_os("HAST_VECTORS").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors"),
+        PathBuf::from,
+    );
+    let (directory, path) = file_of(0);
+    fs::copy(vectors.join("disk").join(name), &path).expect("the captured image");
+    File::options()
+        .write(true)
+        .open(&path)
+        .and_then(|file| file.set_len(16 * MIB))
+        .expect("its size");
+    (directory, path)
+}
+
+/// The error of opening for `disk1`, having checked that nothing on the component changed.
+fn refusal(path: &Path) -> DiskError {
+    let before = fs::read(path).expect("readable");
+    let error = open_for_use(path, "disk1").expect_err("refused");
+    assert!(
+        fs::read(path).expect("readable") == before,
+        "a refused component is not written to"
+    );
+    error
+}
+
+#[test]
+fn what_is_created_is_what_base_creates() {
+    let (_base_directory, base) = captured("created.a.bin");
+    let (_directory, path) = file_of(16 * MIB);
+    // Whatever was there before must not show.
+    fs::write(&path, vec![0xFF; 16 * MIB as usize]).expect("filled");
+    let made = create(&path, "disk1", CreateOptions::default()).expect("created");
+    assert_eq!(made.geometry.data_offset, 4608);
+    drop(made);
+    let (ours, theirs) = (
+        fs::read(&path).expect("ours"),
+        fs::read(base).expect("theirs"),
+    );
+    // Not byte by byte: base leaves what happens to be in its memory between the entries.
+    let decoded = |block: &[u8]| Metadata::decode(block).expect("metadata");
+    assert_eq!(
+        decoded(&ours[..METADATA_SIZE]),
+        decoded(&theirs[..METADATA_SIZE])
+    );
+    assert!(ours[METADATA_SIZE..4608] == theirs[METADATA_SIZE..4608]);
+    assert!(
+        ours[4608..].iter().all(|byte| *byte == 0xFF),
+        "the data is left alone"
+    );
+}
+
+#[test]
+fn base_s_components_are_taken_over() {
+    for (image, resuid_known, dirty) in [
+        ("created.b.bin", false, vec![]),
+        ("degraded.a.bin", true, vec![0, 1]),
+    ] {
+        let (_directory, path) = captured(image);
+        let prepared = open_for_use(&path, "disk1").expect("a component of disk1");
+        assert_eq!(prepared.metadata.resuid != 0, resuid_known, "{image}");
+        assert_eq!(prepared.geometry.data_size, 16_772_608);
+        let map = prepared
+            .component
+            .read_map(&prepared.geometry)
+            .expect("map");
+        assert_eq!(map.iter().collect::<Vec<_>>(), dirty, "{image}");
+        // Storing what was read changes nothing.
+        let before = fs::read(&path).expect("readable");
+        prepared
+            .component
+            .write_metadata(&prepared.metadata)
+            .expect("stored");
+        prepared
+            .component
+            .write_map(&prepared.geometry, &map)
+            .expect("stored");
+        let after = fs::read(&path).expect("readable");
+        assert!(after[METADATA_SIZE..] == before[METADATA_SIZE..], "{image}");
+        assert_eq!(
+            prepared.component.read_metadata(),
+            Ok(prepared.metadata),
+            "{image}"
+        );
+    }
+}
+
+#[test]
+fn what_is_stored_is_there_at_the_next_opening() {
+    let (_directory, path) = file_of(16 * MIB);
+    // Extents so small that the map has several sectors.
+    let options = CreateOptions {
+        extent_size: 512,
+        ..CreateOptions::default()
+    };
+    let mut made = create(&path, "disk1", options).expect("created");
+    made.metadata.localcnt = 7;
+    made.component
+        .write_metadata(&made.metadata)
+        .expect("stored");
+    let mut map = Bitmap::new(made.geometry.extents);
+    for extent in [0, 4096, 4097, 9000] {
+        map.set(extent);
+    }
+    let sector = map_sector_of(&made.geometry, 4097);
+    assert_eq!(sector, 1);
+    let mut bytes = vec![0; 512];
+    map.copy_bytes(512, &mut bytes);
+    made.component
+        .write_map_sectors(&made.geometry, sector, &bytes)
+        .expect("stored");
+    drop(made.component);
+
+    let prepared = open_for_use(&path, "disk1").expect("opened");
+    assert_eq!(prepared.metadata, made.metadata);
+    assert_eq!(prepared.geometry, made.geometry);
+    let stored = prepared
+        .component
+        .read_map(&prepared.geometry)
+        .expect("map");
+    assert_eq!(
+        stored.iter().collect::<Vec<_>>(),
+        [4096, 4097],
+        "only the sector asked for"
+    );
+}
+
+#[test]
+fn a_part_of_a_component_may_be_used() {
+    let (_directory, path) = file_of(16 * MIB);
+    let options = CreateOptions {
+        media_size: Some(8 * MIB),
+        ..CreateOptions::default()
+    };
+    let made = create(&path, "disk1", options).expect("created");
+    assert_eq!(made.geometry.media_size, 8 * MIB);
+    drop(made);
+    let prepared = open_for_use(&path, "disk1").expect("opened");
+    assert_eq!(prepared.geometry.data_size, 8 * MIB - 4608);
+    drop(prepared);
+    let options = CreateOptions {
+        media_size: Some(17 * MIB),
+        ..CreateOptions::default()
+    };
+    let error = create(&path, "disk1", options).expect_err("more than there is");
+    assert_eq!(error.exit_code(), 65);
+    assert!(
+        error
+            .to_string()
+            .contains("choose less with 'hastctl create -m'"),
+        "{error}"
+    );
+}
+
+#[test]
+fn another_resource_s_component_is_refused() {
+    let (_directory, path) = file_of(16 * MIB);
+    drop(create(&path, "disk2", CreateOptions::default()).expect("created"));
+    let error = refusal(&path);
+    assert_eq!(error.exit_code(), 65);
+    assert!(
+        error
+            .to_string()
+            .contains("belongs to resource 'disk2' and not to 'disk1'")
+    );
+}
+
+#[test]
+fn a_component_of_another_size_is_refused() {
+    let (_directory, path) = file_of(16 * MIB);
+    drop(create(&path, "disk1", CreateOptions::default()).expect("created"));
+    let file = File::options().write(true).open(&path).expect("open");
+    file.set_len(16 * MIB - 512).expect("cut");
+    let error = refusal(&path);
+    assert_eq!(error.exit_code(), 65);
+    assert!(
+        error
+            .to_string()
+            .contains("was made for 16777216 bytes and has 16776704 now")
+    );
+    file.set_len(32 * MIB).expect("grown");
+    let prepared = open_for_use(&path, "disk1").expect("room is no harm");
+    assert_eq!(prepared.geometry.media_size, 16 * MIB);
+}
+
+#[test]
+fn metadata_that_contradicts_itself_is_refused() {
+    let (_directory, path) = file_of(16 * MIB);
+    let made = create(&path, "disk1", CreateOptions::default()).expect("created");
+    let moved = Metadata {
+        offset: 8192,
+        datasize: 8 * MIB,
+        ..made.metadata.clone()
+    };
+    made.component.write_metadata(&moved).expect("stored");
+    drop(made.component);
+    let error = refusal(&path);
+    assert!(
+        error.to_string().contains("at offset 8192 where"),
+        "{error}"
+    );
+    let wrapped = Metadata {
+        offset: u64::MAX,
+        ..made.metadata
+    };
+    let component = Component::open(&path, Access::Exclusive).expect("opened");
+    component.write_metadata(&wrapped).expect("stored");
+    drop(component);
+    assert!(matches!(
+        refusal(&path).kind(),
+        DiskErrorKind::OtherSize { .. }
+    ));
+}
+
+#[test]
+fn what_holds_no_metadata_is_refused() {
+    for (size, content) in [(16 * MIB, 0), (16 * MIB, 0xA5), (100, 0), (0, 0)] {
+        let (_directory, path) = file_of(0);
+        fs::write(&path, vec![content; size as usize]).expect("filled");
+        let error = refusal(&path);
+        assert!(
+            matches!(error.kind(), DiskErrorKind::Metadata(_)),
+            "{error}"
+        );
+        assert_eq!(error.exit_code(), 65);
+    }
+}
+
+#[test]
+fn what_can_not_be_made_leaves_everything_as_it_was() {
+    let (_directory, path) = file_of(16 * MIB);
+    drop(create(&path, "disk1", CreateOptions::default()).expect("created"));
+    let before = fs::read(&path).expect("readable");
+    let long = "n".repeat(5000);
+    let odd = CreateOptions {
+        extent_size: 1000,
+        ..CreateOptions::default()
+    };
+    for (name, options) in [(&*long, CreateOptions::default()), ("disk1", odd)] {
+        let error = create(&path, name, options).expect_err("impossible");
+        assert_eq!(error.exit_code(), 65, "{error}");
+        assert!(fs::read(&path).expect("readable") == before);
+    }
+}

@@ -1,0 +1,74 @@
+//! Flushes: acknowledged when every copy in use flushed. One that both copies carried out is a
+//! barrier: what was written before it is durable on both sides.
+
+use super::requests::{Side, Stage};
+use super::{Action, Primary};
+use crate::engine::{Command, Operation, Owner, Range};
+use crate::terms::Replication;
+use nix::errno::Errno;
+
+impl Primary {
+    pub(super) fn start_flush(&mut self, id: u64, actions: &mut Vec<Action>) {
+        if self.is_peer_needed() {
+            self.wait_for_peer(id);
+            return;
+        }
+        if self.is_storing() {
+            self.waiting_link.push_back(id);
+            return;
+        }
+        let mode = self.replication;
+        let none = Range::new(0, 0);
+        let remote = self.send_to_peer(id, Command::Flush, none, mode, actions);
+        let epoch = (remote == Side::Outstanding).then(|| self.map.begin_barrier());
+        actions.push(Action::FlushLocal(Operation {
+            owner: Owner::Request(id),
+            part: 0,
+        }));
+        if let Some(pending) = self.requests.get_mut(&id) {
+            pending.mode = mode;
+            pending.stage = Stage::Running;
+            pending.local = Side::Outstanding;
+            pending.remote = remote;
+            pending.epoch = epoch;
+        }
+    }
+
+    pub(super) fn settle_flush(&mut self, id: u64, actions: &mut Vec<Action>) {
+        let Some(pending) = self.requests.get(&id) else {
+            return;
+        };
+        let peer_is_truth = !self.map.stale().is_empty();
+        match (pending.local, pending.remote) {
+            (Side::Outstanding, _) => {}
+            (Side::Done, Side::Outstanding) => {
+                if pending.mode == Replication::Async {
+                    self.acknowledge(id, Ok(()), actions);
+                }
+            }
+            (_, Side::Outstanding | Side::Received) => {}
+            (Side::Done, Side::Done | Side::Failed(Errno::EOPNOTSUPP)) => {
+                // A peer without a volatile cache has nothing to flush.
+                if let Some(epoch) = pending.epoch {
+                    self.map.end_barrier(epoch);
+                }
+                self.finish(id, Ok(()), actions);
+            }
+            (Side::Failed(_), Side::Done) if peer_is_truth => self.finish(id, Ok(()), actions),
+            (Side::Failed(errno), _) | (_, Side::Failed(errno)) => {
+                self.finish(id, Err(errno), actions);
+            }
+            (_, _) if peer_is_truth => self.again(id, actions),
+            // The peer is away. Did it leave with something that only this flush makes safe?
+            (_, _) if self.unconfirmed => {
+                let generation = self.raise();
+                self.finish_after(id, generation, actions);
+            }
+            (_, _) if self.raised => {
+                let generation = self.raise_generation;
+                self.finish_after(id, generation, actions);
+            }
+            (_, _) => self.finish(id, Ok(()), actions),
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! What a primary engine is told, what it asks for, and what it can say about itself.
+
+use crate::engine::{MapSector, Operation, Outcome, PeerState, Range, Request};
+use crate::layout::activemap::Bitmap;
+use crate::layout::{Geometry, Metadata};
+use crate::terms::Replication;
+
+/// What a primary starts from.
+#[derive(Debug)]
+pub struct Start {
+    /// The component's layout.
+    pub geometry: Geometry,
+    /// Its metadata as read.
+    pub metadata: Metadata,
+    /// Its activemap as read.
+    pub map: Bitmap,
+    /// When writes are acknowledged.
+    pub replication: Replication,
+    /// How many bytes of synchronisation may be in flight.
+    pub window: u64,
+    /// How long a request may wait for a peer that holds the only current copy, in milliseconds.
+    pub patience: u64,
+    /// A random number, not 0: the resuid should this node have to invent one.
+    pub fresh_resuid: u64,
+    /// Why the component may be promoted although it is inconsistent.
+    pub promotion: Promotion,
+}
+
+/// How the role was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Promotion {
+    /// By an operator: refused where the component is inconsistent.
+    Asked,
+    /// By an operator who insists: the component's content counts as current, whatever it lacks.
+    Forced,
+    /// A worker that died is replaced: the role is not new.
+    Resumed,
+}
+
+/// Why a component may not be promoted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum PromotionRefused {
+    /// Extents marked here wait to be copied from the peer.
+    #[error(
+        "the component is inconsistent: {bytes} bytes must still be copied from the other node; \
+         make that node primary and let it finish, or lose them with 'role primary --force'"
+    )]
+    Stale {
+        /// How many bytes the marked extents hold.
+        bytes: u64,
+    },
+    /// A synchronisation onto this component was interrupted.
+    #[error(
+        "the component is inconsistent: its synchronisation from the other node did not finish; \
+         make that node primary and let it finish, or use what is here with 'role primary --force'"
+    )]
+    Unfinished,
+}
+
+/// What the primary says in the second message of the handshake.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hello {
+    /// The data set's number.
+    pub resuid: u64,
+    /// How often this node's data moved on without the other.
+    pub localcnt: u64,
+    /// The last `localcnt` known of the other.
+    pub remotecnt: u64,
+    /// Nothing was ever written.
+    pub virgin: bool,
+}
+
+/// What the secondary answered, after its data size and extent size were found to agree.
+#[derive(Debug)]
+pub struct Answer {
+    /// The secondary's counters.
+    pub localcnt: u64,
+    /// See `localcnt`.
+    pub remotecnt: u64,
+    /// It was freshly created.
+    pub virgin: bool,
+    /// Who is the source.
+    pub source: crate::engine::handshake::Source,
+    /// Its activemap; `None` when it sent none.
+    pub map: Option<Bitmap>,
+    /// It understands [`PeerState`] messages.
+    pub extension: bool,
+    /// It understands memsync (protocol version 2); otherwise writes are fullsync.
+    pub memsync: bool,
+}
+
+/// What happened.
+#[derive(Debug)]
+pub enum Event {
+    /// The provider has a request.
+    Submit(Request),
+    /// An operation on the local disk ended.
+    LocalDone(Operation, Outcome),
+    /// The peer answered the message of this number. For a read the data is in the buffer already.
+    Reply {
+        /// The message's number.
+        seq: u64,
+        /// Only the early acknowledgement of memsync.
+        received: bool,
+        /// How it went there.
+        outcome: Outcome,
+    },
+    /// A connection is open up to the second message: say what goes into it.
+    Meet,
+    /// The peer agreed.
+    Connected(Box<Answer>),
+    /// The connection is gone (also after [`Action::Disconnect`], and when a handshake failed).
+    Disconnected,
+    /// A write of map sectors ended.
+    MapWritten(u64, Outcome),
+    /// A write of the metadata ended.
+    MetadataWritten(u64, Outcome),
+    /// Time passes; milliseconds of any clock that never goes back. Expected every second or so.
+    Tick(u64),
+    /// The configuration changed. Requests already begun keep their mode.
+    SetReplication(Replication),
+    /// No more requests will come: finish, flush, tidy the marks, and say [`Action::Stopped`].
+    Stop,
+}
+
+/// What is to be done. Actions of one event are in order; `Send*` must reach the peer in the order given.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Read this range of the device into the owner's buffer.
+    ReadLocal(Operation, Range),
+    /// Write the owner's buffer.
+    WriteLocal(Operation, Range),
+    /// Discard the range.
+    DeleteLocal(Operation, Range),
+    /// Flush the component.
+    FlushLocal(Operation),
+    /// Send a request to the peer. A read's data goes into the owner's buffer.
+    Send {
+        /// The message's number, never 0, never used twice by one engine.
+        seq: u64,
+        /// Whose buffer.
+        operation: Operation,
+        /// What to ask.
+        command: crate::engine::Command,
+        /// Where; zero for a flush.
+        range: Range,
+        /// Ask for the early acknowledgement.
+        memsync: bool,
+    },
+    /// Send a state message; answered like a request.
+    SendState {
+        /// The message's number.
+        seq: u64,
+        /// What to say.
+        state: PeerState,
+        /// This node's counter (or, for `Ahead`, the value the peer's own is raised to).
+        localcnt: u64,
+        /// The peer's counter as this node knows it.
+        remotecnt: u64,
+    },
+    /// Write these sectors of the map, durably, and say [`Event::MapWritten`].
+    WriteMap(u64, Vec<MapSector>),
+    /// Write the metadata, durably, and say [`Event::MetadataWritten`].
+    WriteMetadata(u64, Box<Metadata>),
+    /// Answer the request.
+    Complete(u64, Outcome),
+    /// The owner's buffer is no longer needed, and its number is free again. Comes after [`Action::Complete`]
+    /// for a request (possibly much later, as in async), and by itself for the engine's own.
+    Release(crate::engine::Owner),
+    /// The second message of the handshake may go out.
+    Hello(Hello),
+    /// Close the connection and open a new one.
+    Disconnect(DisconnectReason),
+    /// Something the administrator may want to know, or a hook wants to hear.
+    Notice(Notice),
+    /// Everything is finished: nothing is in flight and nothing more will come.
+    Stopped,
+}
+
+/// Why the engine wants the connection closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum DisconnectReason {
+    /// Both moved on while they were deciding.
+    #[error("this node's data moved on during the handshake; meeting again")]
+    MovedOn,
+    /// What the handshake demands could not be stored.
+    #[error("the merged activemap or the metadata could not be stored")]
+    CannotStore,
+    /// Its component was created anew, while this node counted on what the old one had.
+    #[error(
+        "the peer's component was created anew, but this node lacks data that only the old one had; \
+         'hastctl role init' and 'role primary --force' go on without that data"
+    )]
+    PeerForgot,
+    /// The peer could not set its state.
+    #[error("the peer could not store its state")]
+    PeerCannotStore,
+    /// An answer nobody asked for.
+    #[error("the peer answered a request that was never sent")]
+    UnknownReply,
+}
+
+/// What is worth a line in the log, and which hook hears of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Notice {
+    /// Synchronisation begins (hook `syncstart`).
+    SynchronisationStarted {
+        /// Which way.
+        direction: Direction,
+        /// How much, in bytes.
+        bytes: u64,
+    },
+    /// It is complete (hook `syncdone`).
+    SynchronisationDone,
+    /// The connection broke meanwhile (hook `syncintr`).
+    SynchronisationInterrupted,
+    /// The local disk failed a write that the peer has: reads there go to the peer.
+    LocalStale,
+    /// Requests that need the peer fail: it holds the only current copy and is away.
+    PeerNeeded,
+}
+
+/// Which copy is written to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// The peer lacks something.
+    ToPeer,
+    /// This node lacks something.
+    FromPeer,
+}
+
+/// What is known of the two copies, for status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Status {
+    /// The handshake is complete.
+    pub connected: bool,
+    /// The peer has everything acknowledged: connected, nothing behind, nothing stale, state confirmed.
+    pub up_to_date: bool,
+    /// Bytes of extents that the peer lacks.
+    pub behind: u64,
+    /// Bytes of extents that this node lacks.
+    pub stale: u64,
+    /// Bytes copied since this synchronisation began, and how many it began with.
+    pub synchronising: Option<Progress>,
+    /// How often the map was written.
+    pub map_updates: u64,
+    /// Requests not completed yet.
+    pub requests: u64,
+}
+
+/// How far a synchronisation has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// Which way.
+    pub direction: Direction,
+    /// Bytes copied.
+    pub done: u64,
+    /// Bytes in all.
+    pub total: u64,
+}

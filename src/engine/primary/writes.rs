@@ -1,0 +1,243 @@
+//! What the results of a write or delete mean, and when it is acknowledged.
+//!
+//! | local | peer | then |
+//! | --- | --- | --- |
+//! | done | done | acknowledged |
+//! | done | in memory | acknowledged in memsync |
+//! | done | not yet | acknowledged in async |
+//! | done | failed, lost, away | the peer is behind; acknowledged once localcnt is raised |
+//! | failed | done | this node is stale; acknowledged once it is durable there and known to be ahead |
+//! | failed | failed, lost, away | fails |
+//!
+//! While this node is stale somewhere, nothing is acknowledged that the peer does not have.
+
+use super::requests::{Side, Stage};
+use super::{Action, Ahead, DisconnectReason, Notice, Primary, Sent};
+use crate::engine::metadata_log::Written;
+use crate::engine::{Command, Operation, Outcome, Owner, PeerState, Range};
+use crate::layout::Inconsistent;
+use crate::terms::Replication;
+use nix::errno::Errno;
+
+impl Primary {
+    pub(super) fn settle_write(&mut self, id: u64, actions: &mut Vec<Action>) {
+        let Some(pending) = self.requests.get(&id) else {
+            return;
+        };
+        let range = pending.request.range;
+        match (pending.local, pending.remote) {
+            (Side::Outstanding, _) => {}
+            (Side::Done, Side::Done) => {
+                self.map.end(range, true);
+                self.finish(id, Ok(()), actions);
+                self.release_range(range, actions);
+            }
+            (Side::Done, Side::Received) => self.acknowledge(id, Ok(()), actions),
+            (Side::Done, Side::Outstanding) => {
+                if pending.mode == Replication::Async {
+                    self.acknowledge(id, Ok(()), actions);
+                }
+            }
+            (Side::Done, remote) => self.only_here(id, range, remote, actions),
+            (_, Side::Outstanding | Side::Received) => {}
+            (local, Side::Done) => self.only_there(id, range, local, actions),
+            (local, remote) => self.nowhere(id, range, local, remote, actions),
+        }
+    }
+
+    /// The local disk has it, the peer has not.
+    fn only_here(&mut self, id: u64, range: Range, remote: Side, actions: &mut Vec<Action>) {
+        self.set_behind(range);
+        self.map.end(range, false);
+        let acknowledged = self
+            .requests
+            .get(&id)
+            .is_some_and(|pending| pending.acknowledged);
+        if self.map.stale().is_empty() {
+            let generation = self.raise();
+            self.finish_after(id, generation, actions);
+        } else if acknowledged {
+            self.finish(id, Ok(()), actions);
+        } else if matches!(remote, Side::Failed(_)) {
+            self.finish(id, Err(Errno::EIO), actions);
+        } else {
+            self.again(id, actions);
+        }
+        self.release_range(range, actions);
+    }
+
+    /// The peer has it, the local disk has not.
+    fn only_there(&mut self, id: u64, range: Range, local: Side, actions: &mut Vec<Action>) {
+        if !self.map.behind().is_empty() {
+            // Each would lack something of the other: the write did not happen, the peer's is undone.
+            return self.nowhere(id, range, local, Side::Done, actions);
+        }
+        if self.map.stale().is_empty() {
+            actions.push(Action::Notice(Notice::LocalStale));
+        }
+        for extent in self.geometry.extents_of(range.offset, range.length) {
+            self.map.set_stale(extent);
+        }
+        self.map.end(range, false);
+        self.set_stage(id, Stage::Leading { flushed: false });
+        let seq = self.take_seq(Sent::FlushAfter(id));
+        let operation = Operation {
+            owner: Owner::Request(id),
+            part: 1,
+        };
+        let none = Range::new(0, 0);
+        let command = Command::Flush;
+        actions.push(Action::Send {
+            seq,
+            operation,
+            command,
+            range: none,
+            memsync: false,
+        });
+        self.declare_ahead(actions);
+    }
+
+    /// Neither copy can be relied on to have it.
+    fn nowhere(
+        &mut self,
+        id: u64,
+        range: Range,
+        local: Side,
+        remote: Side,
+        actions: &mut Vec<Action>,
+    ) {
+        self.set_behind(range);
+        self.map.end(range, false);
+        let errno = match (local, remote) {
+            (Side::Failed(errno), _) | (_, Side::Failed(errno)) => errno,
+            _ => Errno::EIO,
+        };
+        if remote == Side::Lost && !self.map.stale().is_empty() {
+            self.again(id, actions);
+        } else {
+            self.finish(id, Err(errno), actions);
+        }
+        self.release_range(range, actions);
+    }
+
+    /// Not acknowledged and worth another try when the peer is back, or at once if it is.
+    pub(super) fn again(&mut self, id: u64, actions: &mut Vec<Action>) {
+        self.wait_for_peer(id);
+        if self.together().is_some() {
+            self.waiting_peer.remove(&id);
+            self.admit(id, actions);
+        }
+    }
+
+    /// Sees to it that both nodes know, durably, that the peer has what this node lacks.
+    fn declare_ahead(&mut self, actions: &mut Vec<Action>) {
+        let generation = self
+            .metadata
+            .change(|metadata| metadata.inconsistent = Some(Inconsistent::Mapped));
+        if self.ahead != Ahead::No {
+            return;
+        }
+        let Some(peer) = self.together_mut() else {
+            return;
+        };
+        if !peer.extension {
+            self.ahead = Ahead::Noting(generation);
+            return;
+        }
+        peer.localcnt += 1;
+        let localcnt = peer.localcnt;
+        self.source_localcnt = Some(localcnt);
+        self.ahead = Ahead::Telling;
+        let state = PeerState::Ahead;
+        let seq = self.take_seq(Sent::State(state));
+        let remotecnt = localcnt;
+        actions.push(Action::SendState {
+            seq,
+            state,
+            localcnt,
+            remotecnt,
+        });
+    }
+
+    pub(super) fn ahead_told(&mut self, outcome: Outcome, actions: &mut Vec<Action>) {
+        if outcome.is_err() {
+            actions.push(Action::Disconnect(DisconnectReason::PeerCannotStore));
+            return;
+        }
+        self.ahead = Ahead::Told;
+        self.settle_leading(actions);
+    }
+
+    pub(super) fn ahead_settled_by(&mut self, written: Written, actions: &mut Vec<Action>) {
+        let Ahead::Noting(generation) = self.ahead else {
+            return;
+        };
+        match written {
+            Written::Durable(reached) if generation <= reached => {
+                self.ahead = Ahead::Told;
+                self.settle_leading(actions);
+            }
+            Written::Failed(reached) if generation <= reached => {
+                self.ahead = Ahead::No;
+                for id in self.leading() {
+                    self.finish_leading(id, Err(Errno::EIO), actions);
+                }
+            }
+            Written::Durable(_) | Written::Failed(_) => {}
+        }
+    }
+
+    /// The flush behind a write that only the peer has was answered.
+    pub(super) fn flushed_after(&mut self, id: u64, outcome: Outcome, actions: &mut Vec<Action>) {
+        match outcome {
+            Ok(()) => {
+                if matches!(self.requests.get(&id), Some(p) if matches!(p.stage, Stage::Leading { .. }))
+                {
+                    self.set_stage(id, Stage::Leading { flushed: true });
+                }
+                self.settle_leading(actions);
+            }
+            Err(errno) => self.finish_leading(id, Err(errno), actions),
+        }
+    }
+
+    fn settle_leading(&mut self, actions: &mut Vec<Action>) {
+        if self.ahead != Ahead::Told {
+            return;
+        }
+        for id in self.leading() {
+            let stage = self.requests.get(&id).map(|pending| pending.stage.clone());
+            if stage == Some(Stage::Leading { flushed: true }) {
+                self.finish_leading(id, Ok(()), actions);
+            }
+        }
+    }
+
+    fn finish_leading(&mut self, id: u64, outcome: Outcome, actions: &mut Vec<Action>) {
+        let Some(pending) = self.requests.get(&id) else {
+            return;
+        };
+        let range = pending.request.range;
+        self.finish(id, outcome, actions);
+        self.release_range(range, actions);
+    }
+
+    /// The peer went away before a write that only it has could be acknowledged.
+    pub(super) fn leading_lost(&mut self, actions: &mut Vec<Action>) {
+        for id in self.leading() {
+            let Some(pending) = self.requests.get(&id) else {
+                continue;
+            };
+            let range = pending.request.range;
+            self.again(id, actions);
+            self.release_range(range, actions);
+        }
+    }
+
+    fn leading(&self) -> Vec<u64> {
+        let leading = self.requests.iter().filter_map(|(id, pending)| {
+            matches!(pending.stage, Stage::Leading { .. }).then_some(*id)
+        });
+        leading.collect()
+    }
+}
