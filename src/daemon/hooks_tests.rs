@@ -35,7 +35,7 @@ fn script(folder: &Path, body: &str) -> PathBuf {
 
 /// Runs a loop until no hook is left.
 fn run_all(hooks: &mut Hooks, reactor: &mut Reactor, poll: &mut Poll) {
-    let mut signals = Signals::catch().unwrap();
+    let mut signals = Signals::catch_these(&[signal_hook::consts::SIGCHLD]).unwrap();
     let child = reactor
         .add_readable(signals.readable(), Source::Signals)
         .unwrap();

@@ -29,9 +29,13 @@ impl Signals {
     /// Catches the signals from here on. A program started ignoring some of them (under
     /// nohup, say) catches them all the same.
     pub fn catch() -> io::Result<Self> {
+        Self::catch_these(&[SIGHUP, SIGTERM, SIGINT, SIGCHLD])
+    }
+
+    /// Catches some of them only.
+    pub fn catch_these(signals: &[i32]) -> io::Result<Self> {
         let (read, write) = UnixStream::pair()?;
         write.set_nonblocking(true)?;
-        let signals = [SIGHUP, SIGTERM, SIGINT, SIGCHLD];
         let delivery = SignalDelivery::with_pipe(read, write, SignalOnly, signals)?;
         Ok(Self { delivery })
     }
