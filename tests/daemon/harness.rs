@@ -1,7 +1,7 @@
 //! A hastd of the test's own: in a temporary folder, on a free port, ended with the test.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,6 @@ use hast::terms::Role;
 use hast::wire::frame::{self, Limits, Message};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use socket2::{Domain, Socket, Type};
 
 /// Longest that anything may take that is expected to happen.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -152,14 +151,9 @@ impl Hastd {
         role
     }
 
-    /// A connection to its port from an address of this machine.
-    pub fn connect_from(&self, from: &str) -> TcpStream {
-        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-        let from: IpAddr = from.parse().unwrap();
-        socket.bind(&SocketAddr::new(from, 0).into()).unwrap();
-        let to: SocketAddr = ([127, 0, 0, 1], self.port).into();
-        socket.connect(&to.into()).unwrap();
-        let stream = TcpStream::from(socket);
+    /// A connection to its port.
+    pub fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream
     }
