@@ -13,6 +13,7 @@ use hast::control::{self, Failure, Request, ResourceStatus, RoleReply, Selection
 use hast::nv::Nv;
 use hast::terms::Role;
 use hast::wire::frame::{self, Limits, Message};
+use hast::wire::handshake::{Hello, Start, Token};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -267,4 +268,43 @@ pub fn assert_ended(stream: &mut impl Read) {
         Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => {}
         other => panic!("the connection should have ended: {other:?}"),
     }
+}
+
+fn hello(resource: &str) -> Nv {
+    let (version, extension) = (Some(2), None);
+    let resource = resource.to_owned();
+    Hello {
+        resource,
+        version,
+        extension,
+    }
+    .to_nv()
+}
+
+/// A second message, of a primary that has written before.
+pub fn start_message(resource: &str, token: Token) -> Nv {
+    let resource = resource.to_owned();
+    let (resuid, localcnt, remotecnt, virgin) = (7, 1, 0, false);
+    Start {
+        resource,
+        token,
+        resuid,
+        localcnt,
+        remotecnt,
+        virgin,
+    }
+    .to_nv()
+}
+
+/// Opens a connection, says hello, and gets an answer.
+pub fn say_hello(hastd: &Hastd, resource: &str) -> (TcpStream, Nv) {
+    let mut stream = hastd.connect();
+    send(&mut stream, 1, &hello(resource));
+    let answer = receive(&mut stream);
+    (stream, answer)
+}
+
+/// What is to be shown on the second connection.
+pub fn token_of(answer: &Nv) -> Token {
+    answer.bytes("token").unwrap().try_into().unwrap()
 }

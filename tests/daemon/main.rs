@@ -7,3 +7,4 @@ mod harness;
 mod peers;
 mod reload;
 mod startup;
+mod workers;

@@ -1,58 +1,22 @@
 //! Peers' side of the handshake, as far as the main process leads it.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::path::PathBuf;
 use std::time::Instant;
 
 use hast::nv::Nv;
 use hast::terms::Role;
-use hast::wire::handshake::{Hello, Start, TOKEN_SIZE, Token};
+use hast::wire::handshake::TOKEN_SIZE;
 
-use crate::harness::{Hastd, PROMPTLY, assert_ended, receive, send};
+use crate::harness::{
+    Hastd, PROMPTLY, assert_ended, receive, say_hello, send, start_message, token_of,
+};
 
 /// Two resources of the address that the tests connect from.
 const BOTH_OURS: &str = "
     resource disk1 { local FOLDER/disk1 on a { remote 127.0.0.1 } }
     resource disk2 { local FOLDER/disk2 on a { remote 127.0.0.1 } }
 ";
-
-fn hello(resource: &str) -> Nv {
-    let (version, extension) = (Some(2), None);
-    let resource = resource.to_owned();
-    Hello {
-        resource,
-        version,
-        extension,
-    }
-    .to_nv()
-}
-
-fn start(resource: &str, token: Token) -> Nv {
-    let resource = resource.to_owned();
-    let (resuid, localcnt, remotecnt, virgin) = (7, 1, 0, false);
-    Start {
-        resource,
-        token,
-        resuid,
-        localcnt,
-        remotecnt,
-        virgin,
-    }
-    .to_nv()
-}
-
-/// Opens a connection, says hello, and gets an answer.
-fn say_hello(hastd: &Hastd, resource: &str) -> (TcpStream, Nv) {
-    let mut stream = hastd.connect();
-    send(&mut stream, 1, &hello(resource));
-    let answer = receive(&mut stream);
-    (stream, answer)
-}
-
-fn token_of(answer: &Nv) -> Token {
-    answer.bytes("token").unwrap().try_into().unwrap()
-}
 
 fn captured(path: &str) -> Vec<u8> {
     let folder = std::env::var_os("HAST_VECTORS").map(PathBuf::from);
@@ -139,7 +103,7 @@ fn a_wrong_token_is_refused() {
     hastd.set_role("disk1", Role::Secondary).unwrap();
     let wrong = |token| {
         let mut stream = hastd.connect();
-        send(&mut stream, 2, &start("disk1", token));
+        send(&mut stream, 2, &start_message("disk1", token));
         let answer = receive(&mut stream);
         assert_ended(&mut stream);
         answer.str("errmsg").unwrap().to_owned()
@@ -163,7 +127,7 @@ fn a_role_change_ends_what_was_half_open() {
     hastd.set_role("disk1", Role::Init).unwrap();
     assert_ended(&mut first);
     let mut second = hastd.connect();
-    send(&mut second, 2, &start("disk1", token_of(&answer)));
+    send(&mut second, 2, &start_message("disk1", token_of(&answer)));
     let refusal = receive(&mut second);
     let text = "Remote node acts as init for the resource and not as secondary.";
     assert_eq!(refusal.str("errmsg"), Some(text));
