@@ -23,7 +23,9 @@ pub enum MapSent {
     Nothing,
     /// The one on the secondary's disk.
     OnDisk,
-    /// One with every extent set.
+    /// One with every extent set. It has to lie on the secondary's own disk, durably, before the
+    /// metadata does: should the primary be gone before it has stored this map, the next meeting
+    /// sends the one on the disk.
     Everything,
 }
 
@@ -87,9 +89,11 @@ pub fn decide(
     };
     if !extension {
         // Base's primary never says when a synchronisation ends, only that the next meeting is in step.
+        // What our own map has marked stale it copies now, and our map is gone from then on.
         let complete = known && in_step;
+        let mapped = metadata.inconsistent == Some(Inconsistent::Mapped);
         metadata.inconsistent = match source {
-            Source::Primary if complete => None,
+            Source::Primary if complete && !mapped => None,
             Source::Primary => Some(Inconsistent::Unmapped),
             Source::Secondary => metadata.inconsistent,
         };
@@ -126,5 +130,118 @@ fn adopt(mut metadata: Metadata, primary: &Hello, extension: bool) -> Agreement 
         source: Source::Primary,
         map,
         virgin: true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn metadata(resuid: u64, localcnt: u64, remotecnt: u64) -> Metadata {
+        Metadata {
+            resource: "disk1".to_owned(),
+            datasize: 1 << 20,
+            extentsize: 4096,
+            keepdirty: 64,
+            offset: 4608,
+            resuid,
+            localcnt,
+            remotecnt,
+            prevrole: Role::Init,
+            inconsistent: None,
+        }
+    }
+
+    fn hello(resuid: u64, localcnt: u64, remotecnt: u64) -> Hello {
+        Hello {
+            resuid,
+            localcnt,
+            remotecnt,
+            virgin: false,
+        }
+    }
+
+    /// The secondary's local and remote count, the primary's, and what is decided: the cases of the
+    /// table in the spec, section 4, and those that should not happen.
+    #[test]
+    fn the_table_is_the_specification_s() {
+        use MapSent::{Everything, OnDisk};
+        use Source::{Primary, Secondary};
+        for (secondary, primary, expected) in [
+            ((3, 3), (3, 3), Some((Primary, OnDisk))),
+            ((3, 3), (4, 3), Some((Primary, OnDisk))),
+            ((3, 3), (3, 2), Some((Secondary, OnDisk))),
+            ((3, 3), (4, 2), None),
+            ((3, 3), (2, 2), Some((Secondary, Everything))),
+            ((3, 3), (2, 3), Some((Primary, Everything))),
+            ((3, 3), (2, 4), Some((Primary, Everything))),
+            ((3, 3), (3, 4), Some((Primary, Everything))),
+            ((3, 3), (4, 4), Some((Primary, Everything))),
+        ] {
+            let found = decide(
+                metadata(7, secondary.0, secondary.1),
+                &hello(7, primary.0, primary.1),
+                true,
+            );
+            let found = found.map(|agreed| (agreed.source, agreed.map));
+            assert_eq!(
+                found,
+                expected.ok_or(Refusal::SplitBrain),
+                "{secondary:?} {primary:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn components_of_different_data_sets_do_not_meet() {
+        let refusal = decide(metadata(7, 0, 0), &hello(8, 0, 0), true).expect_err("mismatch");
+        assert_eq!(
+            refusal.to_string(),
+            "Resource unique ID mismatch (primary=8, secondary=7)."
+        );
+    }
+
+    #[test]
+    fn a_fresh_component_joins_and_is_inconsistent_until_it_has_everything() {
+        let agreed = decide(metadata(0, 0, 0), &hello(8, 5, 2), true).expect("joins");
+        assert_eq!((agreed.map, agreed.virgin), (MapSent::Everything, true));
+        let joined = agreed.metadata;
+        assert_eq!(
+            (joined.resuid, joined.localcnt, joined.remotecnt),
+            (8, 2, 5)
+        );
+        assert_eq!(joined.inconsistent, Some(Inconsistent::Unmapped));
+
+        let virgin = Hello {
+            virgin: true,
+            ..hello(8, 0, 0)
+        };
+        let agreed = decide(metadata(0, 0, 0), &virgin, true).expect("joins");
+        assert_eq!(
+            (agreed.map, agreed.metadata.inconsistent),
+            (MapSent::Nothing, None)
+        );
+    }
+
+    #[test]
+    fn a_base_primary_is_believed_to_have_finished_only_when_in_step() {
+        let unmapped = Some(Inconsistent::Unmapped);
+        let after = |inconsistent, primary: Hello| {
+            let metadata = Metadata {
+                inconsistent,
+                ..metadata(7, 3, 3)
+            };
+            decide(metadata, &primary, false)
+                .expect("agrees")
+                .metadata
+                .inconsistent
+        };
+        assert_eq!(after(None, hello(7, 4, 3)), unmapped, "out of date");
+        assert_eq!(after(unmapped, hello(7, 3, 3)), None, "in step again");
+        assert_eq!(
+            after(Some(Inconsistent::Mapped), hello(7, 3, 3)),
+            unmapped,
+            "copied only now"
+        );
     }
 }

@@ -39,16 +39,6 @@ impl<K: Copy + PartialEq> RangeLock<K> {
         free
     }
 
-    /// Takes `range` only if it is free now; never waits.
-    pub fn try_acquire(&mut self, range: Range, key: K) -> bool {
-        let free =
-            !self.is_held(range) && !self.waiting.iter().any(|(other, _)| other.overlaps(range));
-        if free {
-            self.held.insert(range.offset, (range.end(), key));
-        }
-        free
-    }
-
     /// Gives `range` back and returns, in order, the keys that hold theirs from now on.
     pub fn release(&mut self, range: Range) -> Vec<K> {
         let removed = self.held.remove(&range.offset);
@@ -57,11 +47,6 @@ impl<K: Copy + PartialEq> RangeLock<K> {
             return Vec::new();
         }
         self.grant()
-    }
-
-    /// How many wait.
-    pub fn waiting(&self) -> usize {
-        self.waiting.len()
     }
 
     fn is_held(&self, range: Range) -> bool {
@@ -104,16 +89,14 @@ mod tests {
         assert_eq!(lock.release(Range::new(0, 8)), [2]);
         assert_eq!(lock.release(Range::new(16, 8)), []);
         assert_eq!(lock.release(Range::new(4, 8)), [3]);
-        assert_eq!(lock.waiting(), 0);
+        assert!(lock.waiting.is_empty());
     }
 
     #[test]
     fn a_long_range_held_is_found_from_its_middle() {
         let mut lock = RangeLock::default();
         assert!(lock.acquire(Range::new(0, 1000), 1));
-        assert!(!lock.try_acquire(Range::new(500, 1), 2));
-        assert_eq!(lock.waiting(), 0, "try_acquire never waits");
-        assert_eq!(lock.release(Range::new(0, 1000)), []);
-        assert!(lock.try_acquire(Range::new(500, 1), 2));
+        assert!(!lock.acquire(Range::new(500, 1), 2));
+        assert_eq!(lock.release(Range::new(0, 1000)), [2]);
     }
 }

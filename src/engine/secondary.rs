@@ -5,6 +5,9 @@
 //! only that the data is in memory). Invariants: overlapping operations run in the order of their
 //! arrival; a flush begins after everything received before it has ended; a state message is alone.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use nix::errno::Errno;

@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use super::METADATA_SIZE;
+use super::{METADATA_SIZE, Metadata};
 
 /// The largest extent: the handshake carries its size as an int32.
 const MAX_EXTENT_SIZE: u32 = 1 << 30;
@@ -55,6 +55,28 @@ pub enum LayoutError {
         /// In bytes.
         extent_size: u32,
     },
+    /// The metadata say that there is more than there is.
+    #[error(
+        "component of {media_size} bytes is shorter than the {needed} that its metadata say; was it shrunk, or copied only in part?"
+    )]
+    Shrunk {
+        /// In bytes.
+        media_size: u64,
+        /// Where the data end according to the metadata.
+        needed: u64,
+    },
+    /// The metadata contradict themselves.
+    #[error(
+        "metadata that cannot be: {data_size} bytes of data at {data_offset} with extents of {extent_size}; is it damaged?"
+    )]
+    Contradiction {
+        /// In bytes.
+        data_size: u64,
+        /// In bytes.
+        data_offset: u64,
+        /// In bytes.
+        extent_size: u32,
+    },
 }
 
 /// How a component is divided. All sizes in bytes.
@@ -100,7 +122,7 @@ impl Geometry {
         let metadata_size = METADATA_SIZE as u64;
         // Counted as base counts: over everything behind the metadata, its own map included.
         let mapped = media_size.saturating_sub(metadata_size).div_ceil(extent);
-        let map_size = mapped.div_ceil(8).next_multiple_of(sector).max(sector);
+        let map_size = mapped.div_ceil(8).next_multiple_of(sector);
         let data_offset = metadata_size + map_size;
         if media_size <= data_offset {
             return Err(LayoutError::TooSmall {
@@ -126,6 +148,59 @@ impl Geometry {
         })
     }
 
+    /// How an existing component is divided, by what its metadata say: maybe for other sectors than
+    /// it has now, maybe only a part of it (`hastctl create -m`).
+    pub fn of_component(
+        metadata: &Metadata,
+        media_size: u64,
+        sector_size: u32,
+    ) -> Result<Self, LayoutError> {
+        let Metadata {
+            datasize,
+            extentsize,
+            offset,
+            ..
+        } = *metadata;
+        let contradiction = LayoutError::Contradiction {
+            data_size: datasize,
+            data_offset: offset,
+            extent_size: extentsize,
+        };
+        let end = offset.checked_add(datasize).ok_or(contradiction)?;
+        if end > media_size {
+            return Err(LayoutError::Shrunk {
+                media_size,
+                needed: end,
+            });
+        }
+        if !sector_size.is_power_of_two() || sector_size as usize > METADATA_SIZE {
+            return Err(LayoutError::SectorSize(sector_size));
+        }
+        let sector = u64::from(sector_size);
+        let aligned = offset.is_multiple_of(sector) && datasize.is_multiple_of(sector);
+        let extent_fits =
+            extentsize.is_power_of_two() && (sector_size..=MAX_EXTENT_SIZE).contains(&extentsize);
+        if !aligned || !extent_fits || datasize == 0 {
+            return Err(contradiction);
+        }
+        let extents = datasize.div_ceil(u64::from(extentsize));
+        let map_size = offset
+            .checked_sub(METADATA_SIZE as u64)
+            .ok_or(contradiction)?;
+        if map_size < extents.div_ceil(8) {
+            return Err(contradiction);
+        }
+        Ok(Self {
+            media_size,
+            sector_size,
+            extent_size: extentsize,
+            extents,
+            map_size,
+            data_offset: offset,
+            data_size: datasize,
+        })
+    }
+
     /// The extents that a range of the data touches; `length` must not be 0.
     pub fn extents_of(&self, offset: u64, length: u64) -> RangeInclusive<u64> {
         debug_assert!(
@@ -147,61 +222,4 @@ impl Geometry {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const MIB: u64 = 1 << 20;
-    const TIB: u64 = 1 << 40;
-
-    #[test]
-    fn a_component_is_divided_as_base_divides_it() {
-        // The captured components: see tests/vectors/disk.
-        let captured = Geometry::new(16_777_216, 512, 2 << 20).expect("fits");
-        assert_eq!(
-            (captured.data_offset, captured.data_size),
-            (4608, 16_772_608)
-        );
-        assert_eq!((captured.map_size, captured.extents), (512, 8));
-        let large = Geometry::new(TIB, 512, 2 << 20).expect("fits");
-        assert_eq!((large.map_size, large.extents), (64 << 10, 1 << 19));
-        let fine = Geometry::new(TIB, 4096, 4096).expect("fits");
-        assert_eq!(fine.map_size, 32 << 20);
-        assert!(
-            fine.extents < fine.map_size * 8,
-            "the map's own room has no extents"
-        );
-    }
-
-    #[test]
-    fn ranges_touch_the_extents_they_lie_in() {
-        let geometry = Geometry::new(16 * MIB, 512, 2 << 20).expect("fits");
-        assert_eq!(geometry.extents_of(0, 1), 0..=0);
-        assert_eq!(geometry.extents_of(2 * MIB - 512, 512), 0..=0);
-        assert_eq!(geometry.extents_of(2 * MIB - 512, 1024), 0..=1);
-        assert_eq!(geometry.extents_of(0, geometry.data_size), 0..=7);
-        assert_eq!(geometry.range_of(1), (2 * MIB, 2 * MIB));
-        assert_eq!(geometry.range_of(7), (14 * MIB, 2 * MIB - 4608));
-    }
-
-    #[test]
-    fn impossible_sizes_are_refused_with_the_reason() {
-        let error = |media, sector, extent| {
-            Geometry::new(media, sector, extent)
-                .expect_err("impossible")
-                .to_string()
-        };
-        assert!(error(4608, 512, 1 << 20).contains("too small"));
-        assert!(error(0, 512, 1 << 20).contains("too small"));
-        assert!(error(16 * MIB + 1, 512, 1 << 20).contains("multiple of the sector size"));
-        assert!(error(16 * MIB, 0, 1 << 20).contains("sector size 0"));
-        assert!(error(16 * MIB, 8192, 1 << 20).contains("sector size 8192"));
-        assert!(error(16 * MIB, 512, 256).contains("extent size 256"));
-        assert!(error(16 * MIB, 512, 3 << 20).contains("extent size"));
-        assert!(error(u64::MAX - 511, 512, 1 << 30).contains("too large"));
-        assert!(error(1 << 56, 512, 512).contains("too large"));
-        assert_eq!(
-            Geometry::new(5120, 512, 512).map(|geometry| geometry.extents),
-            Ok(1)
-        );
-    }
-}
+mod tests;

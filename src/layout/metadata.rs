@@ -178,7 +178,7 @@ mod tests {
         for missing in nv.entries().filter(|entry| entry.name != b"colour") {
             let mut without = Nv::new();
             for entry in nv.entries().filter(|entry| entry.name != missing.name) {
-                without.add(std::str::from_utf8(entry.name).expect("ours"), entry.value);
+                without.writer().copy(entry);
             }
             let error = Metadata::decode(&padded(&without))
                 .expect_err("incomplete")

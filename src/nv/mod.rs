@@ -1,8 +1,8 @@
 //! The name-value encoding (spec, section 1): what every message between nodes, every
 //! control message and the metadata block are made of.
 //!
-//! An [`Nv`] *is* its encoded bytes, kept valid: decoding checks every entry once and copies
-//! nothing but the input, look-ups scan, encoding hands the bytes back. An [`NvView`] is the
+//! An [`Nv`] *is* its encoded bytes, kept valid: decoding checks every entry and copies it once, with its
+//! padding zeroed (base hastd leaves garbage there), look-ups scan, encoding hands the bytes back. An [`NvView`] is the
 //! same over borrowed bytes, an [`NvWriter`] appends entries to a buffer that the caller reuses.
 //! No input makes this module panic or allocate more than the input's length.
 
@@ -15,8 +15,9 @@ use std::fmt;
 pub use entry::{ArrayType, Entries, Entry, NvError, NvFault, Value};
 pub use writer::{MAX_NAME, NvWriter};
 
-/// An ordered list of named values, valid by construction. Names may repeat.
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
+/// An ordered list of named values, valid by construction. Names may repeat. Two are equal when
+/// their entries are.
+#[derive(Clone, Copy, Default)]
 pub struct Nv<B = Vec<u8>> {
     /// Valid entries only: no end mark, no trailing zeros.
     bytes: B,
@@ -68,11 +69,15 @@ impl Nv {
 }
 
 impl NvView<'_> {
-    /// The same list, owning its bytes.
+    /// The same list, owning its bytes; their padding is zeroed.
     pub fn to_owned(self) -> Nv {
-        Nv {
-            bytes: self.bytes.to_vec(),
+        let mut nv = Nv {
+            bytes: Vec::with_capacity(self.bytes.len()),
+        };
+        for entry in self.into_entries() {
+            nv.writer().copy(entry);
         }
+        nv
     }
 }
 
@@ -174,7 +179,7 @@ impl<B: AsRef<[u8]>> Nv<B> {
         }
     }
 
-    /// The encoded bytes, as they go on the wire and on disk.
+    /// The encoded bytes, as they go on the wire and on disk (or, for a view, as they came).
     pub fn as_bytes(&self) -> &[u8] {
         self.bytes.as_ref()
     }
@@ -197,6 +202,14 @@ impl<B: AsRef<[u8]>> Nv<B> {
             .find_map(|entry| pick(entry.value))
     }
 }
+
+impl<A: AsRef<[u8]>, B: AsRef<[u8]>> PartialEq<Nv<B>> for Nv<A> {
+    fn eq(&self, other: &Nv<B>) -> bool {
+        self.entries().eq(other.entries())
+    }
+}
+
+impl<B: AsRef<[u8]>> Eq for Nv<B> {}
 
 /// `name:type=value`, separated by spaces: the form of the transcripts beside the test vectors.
 impl<B: AsRef<[u8]>> fmt::Display for Nv<B> {

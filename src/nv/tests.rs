@@ -138,6 +138,16 @@ fn invalid_entries_are_refused_with_their_place() {
     );
 }
 
+/// Base hastd sends whatever lay on its stack behind names.
+#[test]
+fn padding_is_neither_looked_at_nor_kept() {
+    let clean = *b"\x02\x04\x01\0\0\0cmd\0\0\0\0\0\x05\0\0\0\0\0\0\0";
+    let dirty = *b"\x02\x04\x01\0\0\0cmd\0wxyz\x05abcdefg";
+    let view = NvView::parse(&dirty).expect("valid");
+    assert_eq!(view, NvView::parse(&clean).expect("valid"));
+    assert_eq!(view.to_owned().encode(), clean);
+}
+
 #[test]
 #[should_panic(expected = "malformed entry name")]
 fn a_name_that_can_not_be_encoded_is_a_bug() {

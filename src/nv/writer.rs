@@ -1,6 +1,7 @@
-//! Appends entries to a buffer, byte for byte as base hastd encodes them.
+//! Appends entries to a buffer, byte for byte as base hastd encodes them; but for the padding behind
+//! names, where base sends whatever lay on its stack and we send zeros.
 
-use super::entry::{ALIGNMENT, ENTRY_HEADER, Value};
+use super::entry::{ALIGNMENT, ENTRY_HEADER, Entry, Value};
 
 /// The longest name, in bytes: its size with the NUL has one byte.
 pub const MAX_NAME: usize = 254;
@@ -22,6 +23,15 @@ impl<'a> NvWriter<'a> {
 
     /// Appends any value.
     pub fn value(&mut self, name: &str, value: Value<'_>) -> &mut Self {
+        self.copy(Entry {
+            name: name.as_bytes(),
+            value,
+        })
+    }
+
+    /// Appends an entry of another list.
+    pub fn copy(&mut self, entry: Entry<'_>) -> &mut Self {
+        let Entry { name, value } = entry;
         let kind = value.type_number();
         match value {
             Value::I8(value) => self.entry(kind, name, &value.to_le_bytes()),
@@ -48,7 +58,7 @@ impl<'a> NvWriter<'a> {
         self.value(name, Value::Str(text.as_bytes()))
     }
 
-    fn string(&mut self, name: &str, text: &[u8]) -> &mut Self {
+    fn string(&mut self, name: &[u8], text: &[u8]) -> &mut Self {
         let text = text.split(|byte| *byte == 0).next().unwrap_or_default();
         self.head(Value::Str(&[]).type_number(), name, text.len() + 1);
         self.out.extend_from_slice(text);
@@ -56,16 +66,17 @@ impl<'a> NvWriter<'a> {
         self.pad(text.len() + 1)
     }
 
-    fn entry(&mut self, kind: u8, name: &str, data: &[u8]) -> &mut Self {
+    fn entry(&mut self, kind: u8, name: &[u8], data: &[u8]) -> &mut Self {
         self.head(kind, name, data.len());
         self.out.extend_from_slice(data);
         self.pad(data.len())
     }
 
-    fn head(&mut self, kind: u8, name: &str, data_size: usize) {
+    fn head(&mut self, kind: u8, name: &[u8], data_size: usize) {
         assert!(
-            (1..=MAX_NAME).contains(&name.len()) && !name.as_bytes().contains(&0),
-            "malformed entry name {name:?}"
+            (1..=MAX_NAME).contains(&name.len()) && !name.contains(&0),
+            "malformed entry name {:?}",
+            String::from_utf8_lossy(name)
         );
         let name_size = name.len() + 1;
         let size = u32::try_from(data_size).expect("a value of 4 GiB is never built");
@@ -74,7 +85,7 @@ impl<'a> NvWriter<'a> {
         header[1] = name_size as u8;
         header[2..].copy_from_slice(&size.to_le_bytes());
         self.out.extend_from_slice(&header);
-        self.out.extend_from_slice(name.as_bytes());
+        self.out.extend_from_slice(name);
         self.out.push(0);
         self.pad(name_size);
     }

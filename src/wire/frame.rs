@@ -29,6 +29,12 @@ impl Limits {
         nv: 64 << 10,
         payload: MAX_REQUEST,
     };
+    /// The first message of a connection, before it is known who speaks: a resource's name and a few
+    /// numbers. What a stranger can make us hold.
+    pub const OPENING: Self = Self {
+        nv: 4 << 10,
+        payload: 0,
+    };
     /// On the control socket: status is about 1 KiB a resource, so this serves thousands of
     /// them; nothing there has a payload.
     pub const CONTROL: Self = Self {

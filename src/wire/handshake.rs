@@ -32,15 +32,15 @@ pub enum HandshakeError {
     /// A version that was not offered.
     #[error("the peer answered with protocol version {0}, which was not offered")]
     Version(u8),
-    /// The map has another length than the component's.
+    /// The map is of another component than ours.
     #[error(
-        "the peer's activemap has {found} bytes, ours {expected}: were both components created with the same size and extent size?"
+        "the peer's activemap has {found} bytes where {needed} are needed: were both components created with the same size and extent size?"
     )]
     MapSize {
         /// The length announced.
         found: usize,
-        /// The length of our own.
-        expected: usize,
+        /// The least that our own extents need.
+        needed: u64,
     },
     /// The map's payload is damaged.
     #[error("the peer's activemap: {0}")]
@@ -318,13 +318,13 @@ impl StartAnswer {
         frame::encode(version, &nv, &packed.bytes)
     }
 
-    /// Reads entries and payload. `map_size` is the length of our own map as on disk, in bytes: the
-    /// peer's must be as long, or empty. (Where it differs, so do the components; receive the
-    /// message with [`frame::Limits::with_payload`] of the same.)
+    /// Reads entries and payload. `extents` is how many our own data has: the peer's map, where it is
+    /// not empty, must have a bit for each, and at most [`max_map`] bytes. (It may be longer than ours
+    /// on disk: base counts in its whole component, and rounds to its own sectors.)
     pub fn decode(
         nv: NvView<'_>,
         sent: &[u8],
-        map_size: usize,
+        extents: u64,
     ) -> Result<Answer<Self>, HandshakeError> {
         if let Some(refusal) = Refusal::from_nv(nv) {
             return Ok(Answer::Refused(refusal));
@@ -347,30 +347,42 @@ impl StartAnswer {
             remotecnt,
             virgin: nv.contains("virgin"),
             syncsrc: required(syncsrc, "second answer", "syncsrc")?,
-            map: decode_map(nv, sent, map_size)?,
+            map: decode_map(nv, sent, extents)?,
         }))
     }
 }
 
-fn decode_map(nv: NvView<'_>, sent: &[u8], expected: usize) -> Result<Vec<u8>, HandshakeError> {
+/// The longest map that we take from a peer, in bytes: also the payload to allow for the message that
+/// carries it ([`frame::Limits::with_payload`]). Twice what our own extents need, for components
+/// that `hastctl create -m` used half of, and something for rounding.
+pub fn max_map(extents: u64) -> usize {
+    const ROUNDING: u64 = 64 << 10;
+    let bytes = extents
+        .div_ceil(8)
+        .saturating_mul(2)
+        .saturating_add(ROUNDING);
+    usize::try_from(bytes).unwrap_or(usize::MAX)
+}
+
+fn decode_map(nv: NvView<'_>, sent: &[u8], extents: u64) -> Result<Vec<u8>, HandshakeError> {
     let found = required(nv.u32("mapsize"), "second answer", "mapsize")? as usize;
     if found == 0 {
         return Ok(Vec::new());
     }
-    if found != expected {
-        return Err(HandshakeError::MapSize { found, expected });
+    let needed = extents.div_ceil(8);
+    if (found as u64) < needed || found > max_map(extents) {
+        return Err(HandshakeError::MapSize { found, needed });
     }
-    let unpacked = payload::unpack(&PayloadFields::from_nv(nv)?, sent, expected)?;
-    if unpacked.len() != expected {
-        return Err(HandshakeError::MapSize {
-            found: unpacked.len(),
-            expected,
-        });
+    let fields = PayloadFields::from_nv(nv)?;
+    match payload::unpack(&fields, sent, found)? {
+        unpacked if unpacked.len() != found => Err(PayloadError::WrongLength {
+            length: unpacked.len(),
+            expected: found,
+        }
+        .into()),
+        Unpacked::Data(data) => Ok(data.into_owned()),
+        Unpacked::Zeroes(length) => Ok(vec![0; length]),
     }
-    Ok(match unpacked {
-        Unpacked::Data(data) => data.into_owned(),
-        Unpacked::Zeroes(length) => vec![0; length],
-    })
 }
 
 #[cfg(test)]

@@ -3,7 +3,8 @@
 //! A block is a sequence of literal runs (`000LLLLL`, then L+1 bytes) and references into what
 //! was already written (`LLLooooo oooooooo` for L+2 bytes, `111ooooo LLLLLLLL oooooooo` for L+9, from
 //! o+1 bytes back). The compressor chooses its references as base hastd's does, so that the two
-//! produce the same bytes. Neither direction panics or writes beyond the limit given.
+//! produce the same bytes. (Our own code, because the crate `lzf` panics where a repetition begins
+//! just as the output reaches the input's length, and clears its table for every block.) Neither direction panics or writes beyond the limit given.
 
 /// Size of the table of recent positions.
 const SLOTS: usize = 1 << 16;

@@ -187,7 +187,7 @@ impl Primary {
         if self.map.behind().is_empty() && self.map.stale().is_empty() {
             return;
         }
-        if self.together().is_none() || self.stopping {
+        if self.together().is_none() || self.is_stopping() {
             return;
         }
         self.note_start(actions);
@@ -415,8 +415,12 @@ impl Primary {
         if extent.failed {
             self.copies.failed.insert(number);
             self.copies.retry_at = self.now + RETRY_AFTER;
-            if extent.local_refused && extent.direction == Direction::FromPeer {
-                self.copies.broken.insert(number);
+            if extent.direction == Direction::FromPeer {
+                if extent.local_refused {
+                    self.copies.broken.insert(number);
+                } else {
+                    self.fail_waiting_copy(number, actions);
+                }
             }
         } else if !extent.repeat {
             self.copies.broken.remove(&number);

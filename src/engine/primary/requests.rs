@@ -47,7 +47,7 @@ pub(super) enum Stage {
     /// Finished but for the metadata that must be durable before it is acknowledged.
     Raising(Generation),
     /// Only the peer has it: it must be durable there (`flushed`) and known to be ahead.
-    Leading { flushed: bool },
+    Leading { flushed: bool, errno: Errno },
     /// A read, by its parts.
     Reading(super::reads::Parts),
 }
@@ -184,6 +184,7 @@ impl Primary {
 
     pub(super) fn map_written(&mut self, outcome: Outcome, actions: &mut Vec<Action>) {
         self.map.written(outcome);
+        self.stop_failed |= self.is_stopping() && outcome.is_err();
         for id in std::mem::take(&mut self.waiting_mark) {
             let Some(pending) = self.requests.get(&id) else {
                 continue;
@@ -393,6 +394,22 @@ impl Primary {
         }
     }
 
+    /// The only current copy of an extent cannot be read: what waits for it fails.
+    pub(super) fn fail_waiting_copy(&mut self, extent: u64, actions: &mut Vec<Action>) {
+        let (start, length) = self.geometry.range_of(extent);
+        let extent = Range::new(start, length);
+        for id in self.waiting_copy.clone() {
+            if self
+                .requests
+                .get(&id)
+                .is_some_and(|p| p.request.range.overlaps(extent))
+            {
+                self.waiting_copy.remove(&id);
+                self.finish(id, Err(Errno::EIO), actions);
+            }
+        }
+    }
+
     pub(super) fn wake_waiting_link(&mut self, actions: &mut Vec<Action>) {
         for id in std::mem::take(&mut self.waiting_link) {
             self.admit(id, actions);
@@ -401,7 +418,7 @@ impl Primary {
 
     /// Fails what has waited for the peer for too long, or has to end now.
     pub(super) fn give_up_waiting(&mut self, actions: &mut Vec<Action>) {
-        let (now, patience, stopping) = (self.now, self.patience, self.stopping);
+        let (now, patience, stopping) = (self.now, self.patience, self.is_stopping());
         let over: Vec<u64> =
             self.waiting_peer
                 .iter()

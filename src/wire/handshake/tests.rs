@@ -113,8 +113,7 @@ fn the_map_comes_back_through_the_pipeline() {
             for checksum in Checksum::ALL {
                 let sent = answer(map.clone());
                 let message = message(&sent.encode(2, *compression, *checksum));
-                let size = if map.is_empty() { 512 } else { map.len() };
-                let back = StartAnswer::decode(message.nv.view(), &message.payload, size);
+                let back = StartAnswer::decode(message.nv.view(), &message.payload, 4096);
                 assert_eq!(back, Ok(Answer::Accepted(sent)));
             }
         }
@@ -122,24 +121,39 @@ fn the_map_comes_back_through_the_pipeline() {
 }
 
 #[test]
-fn a_map_of_another_length_is_refused() {
+fn a_map_of_another_component_is_refused() {
     let sent = message(&answer(vec![1; 1024]).encode(2, Compression::None, Checksum::None));
-    let result = StartAnswer::decode(sent.nv.view(), &sent.payload, 512);
-    assert_eq!(
-        result,
-        Err(HandshakeError::MapSize {
-            found: 1024,
-            expected: 512
+    let decode = |nv: &Nv, extents| StartAnswer::decode(nv.view(), &sent.payload, extents);
+    assert!(decode(&sent.nv, 8192).is_ok());
+    assert!(
+        decode(&sent.nv, 1).is_ok(),
+        "longer than needed, as base may send it"
+    );
+    let refused = HandshakeError::MapSize {
+        found: 1024,
+        needed: 1025,
+    };
+    assert_eq!(decode(&sent.nv, 8193), Err(refused));
+    let lying = |size| {
+        Nv::build(|nv| {
+            nv.u32("mapsize", size);
+            sent.nv.entries().for_each(|entry| _ = nv.copy(entry));
         })
-    );
-    let mut lying = sent.nv.clone();
-    lying.add_str("compression", "hole");
-    let hole = [0, 0, 0, 64].repeat(256);
-    let result = StartAnswer::decode(lying.view(), &hole, 1024);
+    };
+    let (length, expected) = (1024, 1025);
+    let refused = PayloadError::WrongLength { length, expected };
     assert_eq!(
-        result,
-        Err(HandshakeError::Map(PayloadError::Malformed(1024)))
+        decode(&lying(1025), 8192),
+        Err(HandshakeError::Map(refused))
     );
+    let refused = PayloadError::TooLarge {
+        length: 1024,
+        limit: 1023,
+    };
+    assert_eq!(decode(&lying(1023), 8), Err(HandshakeError::Map(refused)));
+    let found = max_map(8) + 1;
+    let refused = HandshakeError::MapSize { found, needed: 1 };
+    assert_eq!(decode(&lying(found as u32), 8), Err(refused));
 }
 
 #[test]
@@ -184,7 +198,7 @@ fn messages_that_lack_something_are_refused_by_its_name() {
     for field in ["resource", "resuid", "localcnt", "remotecnt"] {
         let mut without = Nv::new();
         for entry in nv.entries().filter(|entry| entry.name != field.as_bytes()) {
-            without.add(std::str::from_utf8(entry.name).expect("ours"), entry.value);
+            without.writer().copy(entry);
         }
         let error = Opening::from_nv(without.view())
             .expect_err("incomplete")

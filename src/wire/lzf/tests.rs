@@ -69,6 +69,32 @@ fn one_block_leaves_no_trace_in_the_next() {
     assert!(used.stamp < 1 << 20, "the stamp went round");
 }
 
+/// Where a match runs to the end of the block, base leaves its last two bytes as literals; but of
+/// 19 or 20 bytes it takes 19.
+#[test]
+fn the_end_of_a_block_is_cut_as_base_cuts_it() {
+    let tail_of = |repeated: usize| {
+        let mut data: Vec<u8> = (0..=repeated as u8).collect();
+        data.extend_from_within(1..);
+        let literals = repeated + 1;
+        let block = compress(&data).expect("it repeats itself");
+        block[literals + literals.div_ceil(MAX_RUN)..].to_vec()
+    };
+    assert_eq!(tail_of(18), [0xe0, 7, 17, 1, 17, 18]);
+    assert_eq!(tail_of(19), [0xe0, 10, 18]);
+    assert_eq!(tail_of(20), [0xe0, 10, 19, 0, 20]);
+    assert_eq!(tail_of(21), [0xe0, 10, 20, 1, 20, 21]);
+}
+
+/// 4096 bytes of noise take 4224, the whole length: the crate `lzf` panics here.
+#[test]
+fn a_repetition_at_the_very_limit_is_no_trouble() {
+    let mut random = fastrand::Rng::with_seed(1);
+    let mut data: Vec<u8> = (0..4096).map(|_| random.u8(..)).collect();
+    data.extend_from_within(2000..2128);
+    assert_eq!(compress(&data), None);
+}
+
 /// Noise, and a repetition just where the output reaches the limit.
 #[test]
 fn every_limit_is_kept() {

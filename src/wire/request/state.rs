@@ -32,7 +32,7 @@ impl ComponentState {
 /// there before it is answered (with an ordinary reply).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StateReport {
-    /// As in [`PeerRequest::seq`].
+    /// As in [`PeerRequest::seq`](super::PeerRequest::seq).
     pub seq: u64,
     /// What the secondary's copy is.
     pub state: ComponentState,

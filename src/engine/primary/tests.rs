@@ -1,0 +1,579 @@
+//! The primary by example: one behaviour a test, told as events and the actions they bring.
+
+use super::*;
+use crate::engine::handshake::Source;
+use crate::engine::{Command, Owner, Range, Request};
+use crate::layout::Metadata;
+use crate::layout::activemap::Bitmap;
+use nix::errno::Errno;
+
+const EXTENT: u64 = 4096;
+
+/// A primary whose disk does at once what it is told, unless a test takes that over.
+struct Bench {
+    engine: Primary,
+    /// Actions the test has not looked at.
+    seen: Vec<Action>,
+    /// Answer map and metadata writes by itself.
+    store: bool,
+    /// The metadata last stored.
+    stored: Metadata,
+    /// This node's count as the peer last heard of it.
+    peer_knows: u64,
+}
+
+fn metadata() -> Metadata {
+    Metadata {
+        resource: "disk1".to_owned(),
+        datasize: 0,
+        extentsize: EXTENT as u32,
+        keepdirty: 2,
+        offset: 0,
+        resuid: 7,
+        localcnt: 0,
+        remotecnt: 0,
+        prevrole: Role::Init,
+        inconsistent: None,
+    }
+}
+
+fn start(metadata: Metadata, promotion: Promotion) -> Start {
+    let geometry = Geometry::new(1 << 20, 512, EXTENT as u32).expect("fits");
+    Start {
+        geometry,
+        metadata,
+        map: Bitmap::new(geometry.extents),
+        replication: Replication::Fullsync,
+        window: 1 << 20,
+        patience: 20_000,
+        fresh_resuid: 99,
+        promotion,
+    }
+}
+
+impl Bench {
+    fn new(replication: Replication) -> Self {
+        let start = Start {
+            replication,
+            ..start(metadata(), Promotion::Asked)
+        };
+        Self::from(start)
+    }
+
+    fn from(start: Start) -> Self {
+        let stored = start.metadata.clone();
+        let engine = Primary::new(start).expect("may be promoted");
+        let mut bench = Self {
+            engine,
+            seen: Vec::new(),
+            store: true,
+            stored,
+            peer_knows: 0,
+        };
+        bench.tell(Event::Tick(0));
+        bench.seen.clear();
+        bench
+    }
+
+    fn tell(&mut self, event: Event) {
+        let mut actions = Vec::new();
+        self.engine.handle(event, &mut actions);
+        for action in actions {
+            match action {
+                Action::WriteMap(ticket, _) if self.store => {
+                    self.tell(Event::MapWritten(ticket, Ok(())));
+                }
+                Action::WriteMetadata(ticket, metadata) if self.store => {
+                    self.stored = *metadata;
+                    self.tell(Event::MetadataWritten(ticket, Ok(())));
+                }
+                action => self.seen.push(action),
+            }
+        }
+    }
+
+    fn take(&mut self) -> Vec<Action> {
+        std::mem::take(&mut self.seen)
+    }
+
+    fn submit(&mut self, id: u64, command: Command, range: Range) {
+        self.tell(Event::Submit(Request { id, command, range }));
+    }
+
+    fn local(&mut self, id: u64, outcome: Outcome) {
+        let operation = Operation {
+            owner: Owner::Request(id),
+            part: 0,
+        };
+        self.tell(Event::LocalDone(operation, outcome));
+    }
+
+    /// The number of the only message of this command among what was not looked at.
+    fn sent(&self, wanted: Command) -> u64 {
+        let mut found = self.seen.iter().filter_map(|action| match action {
+            Action::Send { seq, command, .. } if *command == wanted => Some(*seq),
+            _ => None,
+        });
+        let seq = found.next().expect("was sent");
+        assert_eq!(found.next(), None, "only one {wanted:?}");
+        seq
+    }
+
+    fn reply(&mut self, seq: u64, received: bool, outcome: Outcome) {
+        self.tell(Event::Reply {
+            seq,
+            received,
+            outcome,
+        });
+    }
+
+    fn completed(&self, id: u64) -> Option<Outcome> {
+        self.seen.iter().find_map(|action| match action {
+            Action::Complete(done, outcome) if *done == id => Some(*outcome),
+            _ => None,
+        })
+    }
+
+    fn connect(&mut self, source: Source, localcnt: u64, map: Option<Bitmap>) {
+        self.tell(Event::Meet);
+        let met = |action: &Action| matches!(action, Action::Hello(_));
+        assert!(self.seen.iter().any(met), "introduces itself");
+        let remotecnt = self.peer_knows;
+        self.tell(Event::Connected(Box::new(Answer {
+            localcnt,
+            remotecnt,
+            virgin: false,
+            source,
+            map,
+            extension: true,
+            memsync: true,
+        })));
+    }
+
+    /// Plays disk and peer until nothing is left to do; returns what they were asked.
+    fn settle(&mut self) -> Vec<Action> {
+        let mut all = Vec::new();
+        loop {
+            let actions = self.take();
+            if actions.is_empty() {
+                return all;
+            }
+            for action in &actions {
+                match action {
+                    Action::ReadLocal(operation, _)
+                    | Action::WriteLocal(operation, _)
+                    | Action::DeleteLocal(operation, _)
+                    | Action::FlushLocal(operation) => {
+                        self.tell(Event::LocalDone(*operation, Ok(())));
+                    }
+                    Action::Send { seq, .. } => self.reply(*seq, false, Ok(())),
+                    Action::SendState {
+                        seq,
+                        state,
+                        localcnt,
+                        ..
+                    } => {
+                        if *state == PeerState::Consistent {
+                            self.peer_knows = *localcnt;
+                        }
+                        self.reply(*seq, false, Ok(()));
+                    }
+                    _ => {}
+                }
+            }
+            all.extend(actions);
+        }
+    }
+
+    fn together(replication: Replication) -> Self {
+        let mut bench = Self::new(replication);
+        bench.connect(Source::Primary, 0, None);
+        bench.settle();
+        assert!(bench.engine.status().up_to_date);
+        bench
+    }
+}
+
+const BLOCK: Range = Range::new(8192, 512);
+
+#[test]
+fn nothing_is_written_anywhere_before_its_mark_is_on_the_disk() {
+    let mut bench = Bench::together(Replication::Fullsync);
+    bench.store = false;
+    bench.submit(1, Command::Write, BLOCK);
+    let actions = bench.take();
+    let [Action::WriteMap(ticket, sectors)] = &actions[..] else {
+        panic!("{actions:?}")
+    };
+    assert_eq!(sectors[0].bytes[0], 1 << 2, "the extent's bit and no other");
+    bench.tell(Event::MapWritten(*ticket, Ok(())));
+    assert!(matches!(
+        bench.take()[..],
+        [Action::Send { .. }, Action::WriteLocal(..)]
+    ));
+}
+
+#[test]
+fn a_write_whose_mark_cannot_be_stored_fails_and_is_written_nowhere() {
+    let mut bench = Bench::together(Replication::Fullsync);
+    bench.store = false;
+    bench.submit(1, Command::Write, BLOCK);
+    let Some(Action::WriteMap(ticket, _)) = bench.take().pop() else {
+        panic!("no map")
+    };
+    bench.tell(Event::MapWritten(ticket, Err(Errno::EIO)));
+    let actions = bench.take();
+    assert_eq!(
+        actions[..2],
+        [
+            Action::Complete(1, Err(Errno::EIO)),
+            Action::Release(Owner::Request(1))
+        ]
+    );
+    assert!(
+        !actions
+            .iter()
+            .any(|a| matches!(a, Action::Send { .. } | Action::WriteLocal(..)))
+    );
+}
+
+#[test]
+fn each_mode_acknowledges_when_it_says() {
+    for (mode, early, received) in [
+        (Replication::Fullsync, false, false),
+        (Replication::Memsync, false, true),
+        (Replication::Async, true, false),
+    ] {
+        let mut bench = Bench::together(mode);
+        bench.submit(1, Command::Write, BLOCK);
+        let seq = bench.sent(Command::Write);
+        bench.local(1, Ok(()));
+        assert_eq!(bench.completed(1).is_some(), early, "{mode}: local alone");
+        if received {
+            bench.reply(seq, true, Ok(()));
+            assert_eq!(bench.completed(1), Some(Ok(())), "{mode}: in memory");
+        }
+        bench.reply(seq, false, Ok(()));
+        assert_eq!(bench.completed(1), Some(Ok(())), "{mode}: both");
+        let released = Action::Release(Owner::Request(1));
+        assert_eq!(
+            bench.seen.last(),
+            Some(&released),
+            "{mode}: the buffer goes last"
+        );
+    }
+}
+
+#[test]
+fn a_lonely_write_waits_for_the_raised_counter() {
+    let mut bench = Bench::new(Replication::Fullsync);
+    bench.submit(1, Command::Write, BLOCK);
+    assert_eq!(bench.stored.localcnt, 1);
+    bench.local(1, Ok(()));
+    assert_eq!(bench.completed(1), Some(Ok(())));
+
+    let mut bench = Bench::new(Replication::Fullsync);
+    bench.store = false;
+    bench.submit(1, Command::Write, BLOCK);
+    let Some(Action::WriteMap(ticket, _)) = bench.take().pop() else {
+        panic!("no map")
+    };
+    bench.tell(Event::MapWritten(ticket, Ok(())));
+    let metadata = bench.seen.iter().find_map(|action| match action {
+        Action::WriteMetadata(ticket, metadata) => Some((*ticket, metadata.localcnt)),
+        _ => None,
+    });
+    let (ticket, localcnt) = metadata.expect("raises");
+    assert_eq!(localcnt, 1);
+    bench.local(1, Ok(()));
+    assert_eq!(
+        bench.completed(1),
+        None,
+        "on the disk, but not counted there"
+    );
+    bench.tell(Event::MetadataWritten(ticket, Ok(())));
+    assert_eq!(bench.completed(1), Some(Ok(())));
+}
+
+#[test]
+fn the_counter_is_raised_once_until_the_two_agree_again() {
+    let mut bench = Bench::new(Replication::Fullsync);
+    for id in 1..4 {
+        bench.submit(id, Command::Write, BLOCK);
+        bench.settle();
+    }
+    assert_eq!(bench.stored.localcnt, 1);
+    bench.connect(Source::Primary, 0, None);
+    bench.settle();
+    assert!(bench.engine.status().up_to_date);
+    bench.tell(Event::Disconnected);
+    bench.submit(9, Command::Write, BLOCK);
+    assert_eq!(bench.stored.localcnt, 2);
+}
+
+#[test]
+fn what_was_written_alone_is_copied_and_the_peer_is_told_before_and_after() {
+    let mut bench = Bench::new(Replication::Fullsync);
+    bench.submit(1, Command::Write, BLOCK);
+    bench.settle();
+    bench.connect(Source::Primary, 0, None);
+    let actions = bench.settle();
+    let states: Vec<PeerState> = actions
+        .iter()
+        .filter_map(|action| match action {
+            Action::SendState { state, .. } => Some(*state),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(states, [PeerState::Inconsistent, PeerState::Consistent]);
+    let copied: Vec<Range> = actions
+        .iter()
+        .filter_map(|action| match action {
+            Action::Send {
+                command: Command::Write,
+                range,
+                ..
+            } => Some(*range),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(
+        copied,
+        [Range::new(8192, EXTENT)],
+        "the extent, and no other"
+    );
+    let last_write = actions.iter().rposition(|a| {
+        matches!(
+            a,
+            Action::Send {
+                command: Command::Write,
+                ..
+            }
+        )
+    });
+    let flush = actions.iter().position(|a| {
+        matches!(
+            a,
+            Action::Send {
+                command: Command::Flush,
+                ..
+            }
+        )
+    });
+    assert!(last_write < flush, "flushed after the last copy");
+    assert!(actions.contains(&Action::Notice(Notice::SynchronisationDone)));
+}
+
+#[test]
+fn an_unflushed_write_is_copied_again_after_the_connection_broke() {
+    let mut bench = Bench::together(Replication::Fullsync);
+    bench.submit(1, Command::Write, BLOCK);
+    bench.settle();
+    bench.tell(Event::Disconnected);
+    assert_eq!(
+        bench.engine.status().behind,
+        EXTENT,
+        "the peer may have lost it from its cache"
+    );
+
+    let mut bench = Bench::together(Replication::Fullsync);
+    bench.submit(1, Command::Write, BLOCK);
+    bench.settle();
+    bench.submit(2, Command::Flush, Range::new(0, 0));
+    bench.settle();
+    bench.tell(Event::Disconnected);
+    assert_eq!(
+        bench.engine.status().behind,
+        0,
+        "flushed on both: nothing can be missing"
+    );
+}
+
+#[test]
+fn a_write_that_only_the_peer_has_makes_it_the_source_before_it_is_acknowledged() {
+    let mut bench = Bench::together(Replication::Fullsync);
+    bench.submit(1, Command::Write, BLOCK);
+    let seq = bench.sent(Command::Write);
+    bench.take();
+    bench.local(1, Err(Errno::EIO));
+    bench.reply(seq, false, Ok(()));
+    assert_eq!(bench.completed(1), None);
+    assert_eq!(bench.engine.status().stale, 0, "the peer may lose it yet");
+    let flush = bench.sent(Command::Flush);
+    bench.reply(flush, false, Ok(()));
+    let ahead = bench.seen.iter().find_map(|action| match action {
+        Action::SendState {
+            seq,
+            state: PeerState::Ahead,
+            localcnt,
+            ..
+        } => Some((*seq, *localcnt)),
+        _ => None,
+    });
+    let (told, localcnt) = ahead.expect("tells the peer");
+    assert_eq!(localcnt, 1);
+    assert_eq!(bench.stored.inconsistent, Some(Inconsistent::Mapped));
+    assert_eq!(
+        bench.completed(1),
+        None,
+        "durable there, but not known to be ahead"
+    );
+    bench.reply(told, false, Ok(()));
+    assert_eq!(bench.completed(1), Some(Ok(())));
+    bench.settle();
+    assert!(
+        bench.engine.status().up_to_date,
+        "fetched and in step again"
+    );
+    assert_eq!(
+        (bench.stored.inconsistent, bench.stored.remotecnt),
+        (None, 1)
+    );
+}
+
+#[test]
+fn a_write_that_both_copies_failed_fails() {
+    let mut bench = Bench::together(Replication::Fullsync);
+    bench.submit(1, Command::Write, BLOCK);
+    let seq = bench.sent(Command::Write);
+    bench.local(1, Err(Errno::ENXIO));
+    bench.reply(seq, false, Err(Errno::EIO));
+    assert_eq!(bench.completed(1), Some(Err(Errno::ENXIO)));
+}
+
+#[test]
+fn stale_extents_are_read_from_the_peer_and_fetched_before_they_are_written() {
+    let mut bench = Bench::new(Replication::Fullsync);
+    let mut map = Bitmap::new(bench.engine.geometry.extents);
+    map.set(2);
+    bench.connect(Source::Secondary, 1, Some(map));
+    assert_eq!(bench.stored.inconsistent, Some(Inconsistent::Mapped));
+    bench.take();
+    bench.submit(1, Command::Read, Range::new(EXTENT, 2 * EXTENT));
+    let reads = bench.take();
+    assert!(
+        matches!(
+            reads[..],
+            [
+                Action::ReadLocal(
+                    _,
+                    Range {
+                        offset: EXTENT,
+                        length: EXTENT
+                    }
+                ),
+                Action::Send {
+                    command: Command::Read,
+                    range: Range {
+                        offset: 8192,
+                        length: EXTENT
+                    },
+                    ..
+                }
+            ]
+        ),
+        "{reads:?}"
+    );
+    bench.submit(2, Command::Write, BLOCK);
+    assert_eq!(bench.take(), [], "waits for its extent");
+}
+
+#[test]
+fn without_the_peer_that_has_the_data_requests_wait_and_then_fail() {
+    let mut bench = Bench::new(Replication::Fullsync);
+    let mut map = Bitmap::new(bench.engine.geometry.extents);
+    map.set(2);
+    bench.connect(Source::Secondary, 1, Some(map));
+    bench.tell(Event::Disconnected);
+    bench.take();
+    bench.submit(1, Command::Read, BLOCK);
+    bench.submit(2, Command::Write, Range::new(0, 512));
+    bench.submit(3, Command::Read, Range::new(0, 512));
+    assert!(
+        matches!(bench.take()[..], [Action::ReadLocal(..)]),
+        "only the current extent"
+    );
+    bench.tell(Event::Tick(20_000));
+    assert_eq!(bench.completed(1), Some(Err(Errno::EIO)));
+    assert_eq!(bench.completed(2), Some(Err(Errno::EIO)));
+}
+
+#[test]
+fn marks_go_only_after_a_flush_of_both_copies() {
+    let mut bench = Bench::together(Replication::Fullsync);
+    for id in 0..8 {
+        bench.submit(id, Command::Write, Range::new(id * EXTENT, 512));
+    }
+    bench.settle();
+    bench.store = false;
+    bench.tell(Event::Tick(1000));
+    let actions = bench.take();
+    assert!(
+        matches!(
+            actions[..],
+            [
+                Action::Send {
+                    command: Command::Flush,
+                    ..
+                },
+                Action::FlushLocal(_)
+            ]
+        ),
+        "{actions:?}"
+    );
+    bench.seen = actions;
+    bench.settle();
+    bench.tell(Event::Tick(2000));
+    let actions = bench.take();
+    let [Action::WriteMap(_, sectors)] = &actions[..] else {
+        panic!("{actions:?}")
+    };
+    assert_eq!(
+        sectors[0].bytes[0], 0b1100_0000,
+        "keepdirty of the most recently used stay"
+    );
+}
+
+#[test]
+fn an_inconsistent_component_is_promoted_only_by_force_or_to_go_on() {
+    use Inconsistent::{Mapped, Unmapped};
+    let inconsistent = |kind| Metadata {
+        inconsistent: Some(kind),
+        ..metadata()
+    };
+    let refused = |kind, promotion| Primary::new(start(inconsistent(kind), promotion)).err();
+    assert_eq!(
+        refused(Mapped, Promotion::Asked),
+        Some(PromotionRefused::Stale { bytes: 0 })
+    );
+    assert_eq!(
+        refused(Unmapped, Promotion::Asked),
+        Some(PromotionRefused::Unfinished)
+    );
+    assert_eq!(
+        refused(Unmapped, Promotion::Resumed),
+        Some(PromotionRefused::Unfinished)
+    );
+    assert_eq!(refused(Mapped, Promotion::Resumed), None);
+    let bench = Bench::from(start(inconsistent(Unmapped), Promotion::Forced));
+    assert_eq!(
+        (bench.stored.inconsistent, bench.stored.localcnt),
+        (None, 1)
+    );
+    assert_eq!(
+        bench.engine.status().behind,
+        bench.engine.geometry.data_size
+    );
+}
+
+#[test]
+fn a_clean_stop_leaves_no_marks() {
+    let mut bench = Bench::together(Replication::Fullsync);
+    bench.submit(1, Command::Write, BLOCK);
+    bench.settle();
+    bench.tell(Event::Stop);
+    let actions = bench.settle();
+    assert_eq!(actions.last(), Some(&Action::Stopped));
+    assert!(bench.engine.map.is_tidy());
+    assert!(!bench.engine.map.is_stable(BLOCK));
+}
