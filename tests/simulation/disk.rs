@@ -173,7 +173,9 @@ impl Disk {
 
     /// Makes the data as new.
     pub fn wipe(&mut self) {
-        self.data.iter_mut().for_each(|sector| *sector = Cached::new(0));
+        self.data
+            .iter_mut()
+            .for_each(|sector| *sector = Cached::new(0));
     }
 
     /// The power goes.

@@ -4,14 +4,21 @@
 //! `HAST_SEED=n cargo test --test simulation replay` repeats a run, with its trace if HAST_TRACE=1 is set;
 //! `HAST_SEEDS=n cargo test --release --test simulation -- --nocapture long_run` plays n runs.
 
+mod actions;
 mod adversary;
 mod disk;
+mod fate;
+mod links;
 mod network;
 mod node;
+mod operators;
 mod oracle;
 mod primary;
+mod profile;
 mod sabotage;
 mod secondary;
+mod view;
+mod watch;
 mod workload;
 mod world;
 
@@ -143,7 +150,7 @@ noticed! {
     a_flush_that_does_nothing: FlushNothing => Lost | Cleared;
     a_reply_lost: LoseFirstReply => Stuck;
     an_inconsistent_mark_dropped: DropInconsistentMark => Lost;
-    an_inconsistent_mark_overlooked: PromoteInconsistent => Lost;
+    an_inconsistent_mark_overlooked: PromoteInconsistent => UpToDate;
     a_flush_that_overtakes_writes: FlushOvertakes => Lost | Cleared;
     a_map_of_yesterday: SendOldMap => Lost | UpToDate | Cleared;
     a_copy_that_overtakes_a_write: StalePiece => UpToDate | Lost | Cleared;
@@ -154,15 +161,18 @@ noticed! {
 }
 
 #[test]
-#[ignore]
+#[ignore = "for whoever repairs an engine: lists every violation among HAST_SEEDS runs"]
 fn survey() {
-    let runs = number("HAST_SEEDS").unwrap_or(300);
-    for seed in 0..runs {
-        let result = std::panic::catch_unwind(|| play(seed, None));
-        match result {
-            Ok(Some(v)) => println!("SEED {seed} {:?} {}", v.rule, v.what),
-            Ok(None) => {}
-            Err(_) => println!("SEED {seed} PANIC"),
-        }
+    let runs = number("HAST_SEEDS").unwrap_or(ORDINARY_RUNS);
+    let found: Vec<_> = (0..runs)
+        .filter_map(|seed| Some((seed, play(seed, None)?)))
+        .collect();
+    for (seed, violation) in &found {
+        println!("SEED {seed} {:?} {}", violation.rule, violation.what);
     }
+    assert!(
+        found.is_empty(),
+        "{} of {runs} runs end in a violation",
+        found.len()
+    );
 }

@@ -164,8 +164,11 @@ impl Node {
 
     fn fill_map(&mut self, byte: u8, reached: Reached) {
         for index in 0..self.disk.map_sectors() {
-            self.disk
-                .write_map(index, vec![byte; SECTOR as usize].into_boxed_slice(), reached);
+            self.disk.write_map(
+                index,
+                vec![byte; SECTOR as usize].into_boxed_slice(),
+                reached,
+            );
         }
     }
 
@@ -260,7 +263,8 @@ impl Node {
                         return;
                     }
                 }
-                self.disk.write_metadata(agreement.metadata.clone(), reached);
+                self.disk
+                    .write_metadata(agreement.metadata.clone(), reached);
             }
         }
     }

@@ -1,16 +1,16 @@
 //! What the worker does around a primary engine: connecting, carrying actions out in their order,
 //! keeping buffers until they are released. And what the oracle looks at after every step.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use hast::engine::primary::{Action, Answer, Event, Promotion, PromotionRefused, Start};
-use hast::engine::{Command, Operation, Owner, PeerState, Primary, Range, Request};
+use hast::engine::primary::{Answer, Event, Promotion, PromotionRefused, Start};
+use hast::engine::{Command, Owner, Primary, Range, Request};
 use hast::layout::Bitmap;
 use hast::terms::{Replication, Role};
 
-use crate::disk::{Disk, SECTOR, Value, sectors};
+use crate::disk::{Value, sectors};
 use crate::network::{Connection, Message};
-use crate::node::{Buffer, Shared, Work, Worker};
+use crate::node::{Buffer, Shared, Worker};
 use crate::oracle::Rule;
 use crate::sabotage::Told;
 use crate::world::{Happening, World};
@@ -31,18 +31,18 @@ pub enum Link {
 /// A primary worker.
 #[derive(Debug)]
 pub struct PrimaryDriver {
-    engine: Primary,
+    pub engine: Primary,
     /// How the connection stands.
     pub link: Link,
-    buffers: BTreeMap<Owner, Shared>,
-    requests: BTreeMap<u64, Request>,
+    pub buffers: BTreeMap<Owner, Shared>,
+    pub requests: BTreeMap<u64, Request>,
     /// Messages without their last answer.
-    sent: BTreeMap<u64, (Command, Owner, Range)>,
-    connected: bool,
-    up_to_date: bool,
-    from_peer: bool,
+    pub sent: BTreeMap<u64, (Command, Owner, Range)>,
+    pub connected: bool,
+    pub up_to_date: bool,
+    pub from_peer: bool,
     /// When requests were last refused for want of the peer's copy.
-    wanting_peer: bool,
+    pub wanting_peer: bool,
     /// The mode new requests get.
     pub replication: Replication,
     /// No more requests are taken.
@@ -59,7 +59,8 @@ impl PrimaryDriver {
         self.engine.status().stale > 0
     }
 
-    fn connection(&self) -> Option<u64> {
+    /// The connection that is open or being opened.
+    pub fn connection(&self) -> Option<u64> {
         match self.link {
             Link::Meeting(connection) | Link::Up(connection) => Some(connection),
             Link::Apart | Link::Closing => None,
@@ -95,6 +96,11 @@ impl World {
             }
         };
         self.note(|| format!("node {node} becomes primary ({promotion:?}), consistent: {claims}"));
+        if promotion == Promotion::Asked && !claims {
+            self.oracle.broken(Rule::UpToDate, || {
+                format!("node {node} was promoted without force though marked inconsistent")
+            });
+        }
         let this = &mut self.nodes[node];
         this.role = Role::Primary;
         this.incarnation += 1;
@@ -270,323 +276,5 @@ impl World {
             self.primary_action(node, action);
         }
         self.observe_copies(node);
-    }
-
-    /// Tells the oracle when the engine's view of the connection changes.
-    fn observe_link(&mut self, node: usize) {
-        let Some(driver) = self.nodes[node].primary() else {
-            return;
-        };
-        let connected = driver.engine.status().connected;
-        if connected == driver.connected {
-            return;
-        }
-        driver.connected = connected;
-        if connected {
-            let from_peer = driver.from_peer;
-            let session = driver.connection().unwrap_or(0);
-            self.oracle.connected(node, session, from_peer);
-        } else {
-            let disks = [&self.nodes[0].disk, &self.nodes[1].disk];
-            self.oracle.disconnected(node, disks);
-        }
-    }
-
-    /// Compares the copies where the engine says that they are equal.
-    fn observe_copies(&mut self, node: usize) {
-        let window = self.profile.window;
-        let peer_lives = self.peer_lives(node);
-        let Some(driver) = self.nodes[node].primary() else {
-            return;
-        };
-        let held: usize = driver
-            .buffers
-            .iter()
-            .filter(|(owner, _)| matches!(owner, Owner::Engine(_)))
-            .map(|(_, buffer)| buffer.borrow().values().len())
-            .sum();
-        if held as u64 * SECTOR > window {
-            self.oracle.broken(Rule::Bound, || {
-                format!("{held} sectors of synchronisation in flight")
-            });
-        }
-        let shown = driver.engine.status().up_to_date;
-        let began = shown && !driver.up_to_date;
-        let from_peer = driver.from_peer;
-        driver.up_to_date = shown;
-        if began {
-            driver.from_peer = false;
-        }
-        if !shown || !peer_lives {
-            return;
-        }
-        let unsettled = self.unsettled(node);
-        if began {
-            self.oracle.became_up_to_date(node, from_peer, &unsettled);
-        }
-        if began || self.rng.u8(..16) == 0 {
-            let disks = [&self.nodes[0].disk, &self.nodes[1].disk];
-            self.oracle.compare(node, disks, &unsettled);
-        }
-    }
-
-    /// Whether the secondary at the other end of a primary's connection is the one that was met.
-    fn peer_lives(&mut self, node: usize) -> bool {
-        let connection = self.nodes[node]
-            .primary()
-            .and_then(|driver| driver.connection());
-        connection.is_some()
-            && self.nodes[1 - node]
-                .secondary()
-                .is_some_and(|peer| peer.connection == connection)
-    }
-
-    /// Sectors with a change under way on either copy.
-    pub fn unsettled(&mut self, node: usize) -> BTreeSet<usize> {
-        let mut unsettled = self.oracle.changing(node);
-        if let Some(driver) = self.nodes[node].primary() {
-            let sent = driver
-                .sent
-                .values()
-                .filter(|(command, ..)| command.mutates());
-            unsettled.extend(sent.flat_map(|(.., range)| sectors(*range)));
-        }
-        unsettled
-    }
-
-    fn primary_action(&mut self, node: usize, action: Action) {
-        match action {
-            Action::ReadLocal(operation, range) => {
-                if let Some(buffer) = self.buffer(node, operation.owner, range) {
-                    self.begin(node, Work::Read(operation, range, buffer));
-                }
-            }
-            Action::WriteLocal(operation, range) => {
-                self.check_marked(node, range, "write here");
-                if let Some(buffer) = self.buffer(node, operation.owner, range) {
-                    self.begin(node, Work::Write(operation, range, buffer));
-                }
-            }
-            Action::DeleteLocal(operation, range) => {
-                self.check_marked(node, range, "delete here");
-                self.begin(node, Work::Delete(operation, range));
-            }
-            Action::FlushLocal(operation) => self.begin(node, Work::Flush(operation)),
-            Action::Send {
-                seq,
-                operation,
-                command,
-                range,
-                memsync,
-            } => {
-                self.send_request(node, seq, operation, (command, range), memsync);
-            }
-            Action::SendState {
-                seq,
-                state,
-                localcnt,
-                remotecnt,
-            } => {
-                self.send_state(
-                    node,
-                    Message::State {
-                        seq,
-                        state,
-                        localcnt,
-                        remotecnt,
-                    },
-                    state,
-                );
-            }
-            Action::WriteMap(ticket, sectors) => {
-                for sector in &sectors {
-                    self.check_cleared(node, sector.index, &sector.bytes);
-                }
-                self.begin(node, Work::Map(ticket, sectors));
-            }
-            Action::WriteMetadata(ticket, metadata) => {
-                self.begin(node, Work::Metadata(ticket, metadata));
-            }
-            Action::Complete(id, outcome) => {
-                let faults = [node, 1 - node].map(|node| self.nodes[node].faulted);
-                let Some(driver) = self.nodes[node].primary() else {
-                    return;
-                };
-                let request = driver.requests.remove(&id);
-                let is_flush = request.is_some_and(|request| request.command == Command::Flush);
-                if request.is_none() {
-                    if self.saboteur.was_answered(id) {
-                        return;
-                    }
-                    self.oracle
-                        .broken(Rule::Interface, || format!("{id} completed, not asked"));
-                    return;
-                }
-                let buffer = driver.buffers.get(&Owner::Request(id)).cloned();
-                let data = buffer
-                    .map(|b| b.borrow().values().to_vec())
-                    .unwrap_or_default();
-                // A flush fails where either copy does.
-                let faulted = faults[0] || (is_flush && faults[1]);
-                let excused = faulted || driver.wanting_peer;
-                self.oracle.completed(id, outcome, &data, excused);
-            }
-            Action::Release(owner) => {
-                let released = self.nodes[node]
-                    .primary()
-                    .and_then(|d| d.buffers.remove(&owner));
-                if let Some(buffer) = released {
-                    buffer.borrow_mut().spoil();
-                } else if let Owner::Request(id) = owner {
-                    // A piece that never began has no buffer yet; a request always has.
-                    self.oracle
-                        .broken(Rule::Interface, || format!("{id} released, not held"));
-                }
-            }
-            Action::Hello(hello) => {
-                if let Some(Link::Meeting(connection)) = self.nodes[node].primary().map(|d| d.link)
-                {
-                    self.send(connection, 1 - node, Message::Hello(hello));
-                    self.oracle.hello(node);
-                }
-            }
-            Action::Disconnect(_) => {
-                let worker = self.nodes[node].incarnation;
-                let Some(driver) = self.nodes[node].primary() else {
-                    return;
-                };
-                let connection = driver.connection();
-                driver.link = Link::Closing;
-                if let Some(connection) = connection {
-                    self.close_end(connection, node);
-                }
-                self.after_up_to(2000, Happening::LinkGone { node, worker });
-            }
-            Action::Notice(_) => {}
-            Action::Stopped => self.stopped(node),
-        }
-    }
-
-    fn buffer(&mut self, node: usize, owner: Owner, range: Range) -> Option<Shared> {
-        let driver = self.nodes[node].primary()?;
-        if let Owner::Engine(_) = owner {
-            driver
-                .buffers
-                .entry(owner)
-                .or_insert_with(|| Buffer::new(range, |_| Value::MAX));
-        }
-        let buffer = driver.buffers.get(&owner).cloned();
-        let fits = buffer
-            .as_ref()
-            .is_some_and(|buffer| buffer.borrow().get(range).is_some());
-        if !fits {
-            self.oracle.broken(Rule::Interface, || {
-                format!("{owner:?} has no buffer of {range:?}")
-            });
-        }
-        buffer.filter(|_| fits)
-    }
-
-    fn send_request(
-        &mut self,
-        node: usize,
-        seq: u64,
-        operation: Operation,
-        (command, range): (Command, Range),
-        memsync: bool,
-    ) {
-        if command.mutates() {
-            self.check_marked(node, range, "send");
-        }
-        let mut data = Vec::new();
-        if matches!(command, Command::Write | Command::Read) {
-            let Some(buffer) = self.buffer(node, operation.owner, range) else {
-                return;
-            };
-            data = buffer.borrow().get(range).unwrap_or_default();
-            self.saboteur.payload(operation.owner, range, &mut data);
-        }
-        let Some(driver) = self.nodes[node].primary() else {
-            return;
-        };
-        driver.sent.insert(seq, (command, operation.owner, range));
-        if let Some(connection) = driver.connection() {
-            let message = Message::Request {
-                seq,
-                command,
-                range,
-                memsync,
-                data,
-            };
-            self.send(connection, 1 - node, message);
-        }
-    }
-
-    fn send_state(&mut self, node: usize, message: Message, state: PeerState) {
-        match state {
-            PeerState::Consistent => {
-                let from_peer = self.nodes[node]
-                    .primary()
-                    .is_some_and(|driver| driver.from_peer);
-                let unsettled = self.unsettled(node);
-                self.oracle.in_step_soon(node, from_peer, &unsettled);
-            }
-            PeerState::Inconsistent => {}
-            PeerState::Ahead => self.oracle.peer_ahead(node),
-        }
-        if let Some(connection) = self.nodes[node].primary().and_then(|d| d.connection()) {
-            self.send(connection, 1 - node, message);
-        }
-    }
-
-    /// Rule 2.
-    fn check_marked(&mut self, node: usize, range: Range, what: &str) {
-        let this = &self.nodes[node];
-        let mut extents = this.geometry.extents_of(range.offset, range.length);
-        if let Some(extent) = extents.find(|extent| !this.disk.is_marked(*extent as usize)) {
-            self.oracle.broken(Rule::Unmarked, || {
-                format!("node {node}: {what} at {range:?}, extent {extent} is not marked durably")
-            });
-        }
-    }
-
-    /// Rule 3.
-    fn check_cleared(&mut self, node: usize, index: u64, bytes: &[u8]) {
-        let old = self.nodes[node].disk.map_bytes();
-        let at = (index * SECTOR) as usize;
-        for extent in at * 8..(at + bytes.len()) * 8 {
-            let mask = 1 << (extent % 8);
-            let clears = old[extent / 8] & mask != 0 && bytes[extent / 8 - at] & mask == 0;
-            if clears && extent < self.nodes[node].geometry.extents as usize {
-                self.check_equal(node, extent);
-            }
-        }
-    }
-
-    /// Rule 3, for the map that a secondary clears as a whole.
-    pub fn check_map_cleared(&mut self, node: usize) {
-        for index in 0..self.nodes[node].disk.map_sectors() {
-            self.check_cleared(node, index as u64, &[0; SECTOR as usize]);
-        }
-    }
-
-    fn check_equal(&mut self, node: usize, extent: usize) {
-        let disks: [&Disk; 2] = [&self.nodes[0].disk, &self.nodes[1].disk];
-        if disks[1 - node].is_marked(extent) {
-            return;
-        }
-        let (offset, length) = self.nodes[node].geometry.range_of(extent as u64);
-        for sector in sectors(Range::new(offset, length)) {
-            let [ours, theirs] = disks.map(|disk| disk.certain(sector));
-            if ours.is_none() || ours != theirs {
-                self.oracle.broken(Rule::Cleared, || {
-                    format!(
-                        "node {node} clears extent {extent}, but sector {sector} is {ours:x?} and \
-                         {theirs:x?} for certain"
-                    )
-                });
-                return;
-            }
-        }
     }
 }
