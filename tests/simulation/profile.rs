@@ -40,7 +40,7 @@ pub struct Profile {
     pub longest: usize,
     /// Disk operations that fail, by node, of 10000.
     pub disk_faults: [u32; 2],
-    disk_time: Time,
+    disk_time: [Time; 2],
     network_time: Time,
     /// How likely each calamity is.
     pub weights: [u32; 9],
@@ -59,7 +59,8 @@ impl Profile {
         for weight in &mut weights {
             *weight = [0, 1, 1, 4][rng.usize(..4)];
         }
-        let faulty = rng.u8(..4) == 0;
+        let speeds = [0, 1].map(|_| [500, 2_000, 10_000][rng.usize(..3)]);
+        let faulty = rng.u8(..5) < 2;
         Self {
             geometry,
             keepdirty: rng.u32(1..=6),
@@ -77,12 +78,12 @@ impl Profile {
             longest: rng.usize(1..=12),
             disk_faults: [0, 1].map(|_| {
                 if faulty {
-                    [0, 20, 150][rng.usize(..3)]
+                    [0, 30, 200][rng.usize(..3)]
                 } else {
                     0
                 }
             }),
-            disk_time: rng.u64(20..=2_000),
+            disk_time: speeds.map(|slowest| rng.u64(20..=slowest)),
             network_time: rng.u64(20..=10_000),
             weights,
             forceful: rng.bool(),
@@ -95,9 +96,9 @@ impl Profile {
     }
 
     /// How long a disk operation takes.
-    pub fn disk_delay(&self, rng: &mut Rng) -> Time {
+    pub fn disk_delay(&self, node: usize, rng: &mut Rng) -> Time {
         let slow = if rng.u8(..32) == 0 { 20 } else { 1 };
-        rng.u64(1..=self.disk_time) * slow
+        rng.u64(1..=self.disk_time[node]) * slow
     }
 
     /// How long a message takes.

@@ -253,7 +253,7 @@ impl World {
                 unflushed,
             },
         );
-        let delay = self.profile.disk_delay(&mut self.rng);
+        let delay = self.profile.disk_delay(node, &mut self.rng);
         self.after(delay, Happening::JobDone { node, job });
     }
 
