@@ -189,6 +189,7 @@ impl World {
 
     fn send_state(&mut self, node: usize, message: Message, state: PeerState) {
         match state {
+            PeerState::Consistent if !self.peer_lives(node) => {}
             PeerState::Consistent => {
                 let from_peer = self.nodes[node]
                     .primary()

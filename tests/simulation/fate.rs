@@ -123,11 +123,13 @@ impl Oracle {
     }
 
     /// A primary took the answer of its peer.
-    pub fn connected(&mut self, primary: usize, session: u64, from_peer: bool) {
+    pub fn connected(&mut self, primary: usize, session: u64, from_peer: bool, peer_lives: bool) {
         self.step();
         self.sessions[primary] = Some(session);
         let [ours, theirs] = [primary, 1 - primary].map(|node| self.apart[node]);
-        if ours.surely && theirs.surely {
+        if !peer_lives {
+            // It agreed, and is gone or has gone on since: nothing will come of this session.
+        } else if ours.surely && theirs.surely {
             self.broken(Rule::SplitBrain, || {
                 "connected, though both wrote apart".to_owned()
             });
@@ -160,11 +162,14 @@ impl Oracle {
                     ours.0.push(entry);
                 } else if entry.ended.is_some() {
                     ours.0.push(Entry {
-                        only_after_cut: true,
+                        only_after_cut: peer_lives,
                         binds: false,
                         ..entry
                     });
                 }
+            }
+            if !peer_lives {
+                ours.0.iter_mut().for_each(|entry| entry.binds = false);
             }
         }
     }

@@ -12,6 +12,7 @@ use crate::world::World;
 impl World {
     /// Tells the oracle when the engine's view of the connection changes.
     pub fn observe_link(&mut self, node: usize) {
+        let peer_lives = self.peer_lives(node);
         let Some(driver) = self.nodes[node].primary() else {
             return;
         };
@@ -23,7 +24,7 @@ impl World {
         if connected {
             let from_peer = driver.from_peer;
             let session = driver.connection().unwrap_or(0);
-            self.oracle.connected(node, session, from_peer);
+            self.oracle.connected(node, session, from_peer, peer_lives);
         } else {
             let disks = [&self.nodes[0].disk, &self.nodes[1].disk];
             self.oracle.disconnected(node, disks);
@@ -69,7 +70,7 @@ impl World {
     }
 
     /// Whether the secondary at the other end of a primary's connection is the one that was met.
-    fn peer_lives(&mut self, node: usize) -> bool {
+    pub fn peer_lives(&mut self, node: usize) -> bool {
         let connection = self.nodes[node]
             .primary()
             .and_then(|driver| driver.connection());
