@@ -43,6 +43,14 @@ impl World {
         }
     }
 
+    /// A primary loses its power while its peer may be half synchronised, and the peer is to take over.
+    pub fn ambush(&mut self, node: usize) {
+        if !self.calm && self.nodes[node].primary().is_some() {
+            self.favourite = 1 - node;
+            self.cut_power(node);
+        }
+    }
+
     fn kill_worker(&mut self, node: usize) {
         let was_primary = self.nodes[node].primary().is_some();
         self.kill(node);

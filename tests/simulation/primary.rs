@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use hast::engine::primary::{Answer, Event, Promotion, PromotionRefused, Start};
+use hast::engine::primary::{Action, Answer, Event, Notice, Promotion, PromotionRefused, Start};
 use hast::engine::{Command, Owner, Primary, Range, Request};
 use hast::layout::Bitmap;
 use hast::terms::{Replication, Role};
@@ -41,8 +41,10 @@ pub struct PrimaryDriver {
     pub connected: bool,
     pub up_to_date: bool,
     pub from_peer: bool,
-    /// When requests were last refused for want of the peer's copy.
+    /// Requests may fail for want of the peer's copy.
     pub wanting_peer: bool,
+    /// It was said, in this period without a connection, that requests need the peer.
+    pub peer_needed: bool,
     /// The mode new requests get.
     pub replication: Replication,
     /// No more requests are taken.
@@ -116,6 +118,7 @@ impl World {
             up_to_date: false,
             from_peer: false,
             wanting_peer: false,
+            peer_needed: false,
             replication,
             stopping: false,
         }));
@@ -200,6 +203,10 @@ impl World {
                     memsync: true,
                 };
                 self.feed_primary(node, Event::Connected(Box::new(answer)));
+                if self.profile.ambushes && self.rng.u8(..3) == 0 {
+                    let soon = 20 * self.profile.network_delay(&mut self.rng);
+                    self.after_up_to(soon, Happening::Ambush { node });
+                }
             }
             Message::Reply {
                 seq,
@@ -268,7 +275,9 @@ impl World {
         let mut actions = Vec::new();
         let wanted = driver.lacks_something();
         driver.engine.handle(event, &mut actions);
-        driver.wanting_peer = wanted || driver.lacks_something();
+        let needs = |action: &Action| matches!(action, Action::Notice(Notice::PeerNeeded));
+        driver.peer_needed |= actions.iter().any(needs);
+        driver.wanting_peer = wanted || driver.lacks_something() || driver.peer_needed;
         self.saboteur.primary_actions(&told, &mut actions);
         self.note(|| format!("node {node} primary {text} -> {actions:?}"));
         self.observe_link(node);

@@ -44,6 +44,8 @@ pub struct Profile {
     network_time: Time,
     /// How likely each calamity is.
     pub weights: [u32; 9],
+    /// Primaries may lose their power soon after they met their peer.
+    pub ambushes: bool,
     /// Operators force what is refused.
     pub forceful: bool,
 }
@@ -86,6 +88,7 @@ impl Profile {
             disk_time: speeds.map(|slowest| rng.u64(20..=slowest)),
             network_time: rng.u64(20..=10_000),
             weights,
+            ambushes: rng.u8(..3) == 0,
             forceful: rng.bool(),
         }
     }

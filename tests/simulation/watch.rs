@@ -21,6 +21,7 @@ impl World {
             return;
         }
         driver.connected = connected;
+        driver.peer_needed &= !connected;
         if connected {
             let from_peer = driver.from_peer;
             let session = driver.connection().unwrap_or(0);
