@@ -104,6 +104,10 @@ impl World {
         let faulted = faults[0] || (is_flush && faults[1]);
         let excused = faulted || driver.wanting_peer;
         self.oracle.completed(id, outcome, &data, excused);
+        if is_flush && self.profile.ambushes && self.rng.u8(..8) == 0 {
+            let soon = self.profile.network_delay(&mut self.rng);
+            self.after(soon, Happening::Ambush { node, both: true });
+        }
     }
 
     fn release(&mut self, node: usize, owner: Owner) {

@@ -44,10 +44,13 @@ impl World {
     }
 
     /// A primary loses its power while its peer may be half synchronised, and the peer is to take over.
-    pub fn ambush(&mut self, node: usize) {
+    pub fn ambush(&mut self, node: usize, both: bool) {
         if !self.calm && self.nodes[node].primary().is_some() {
             self.favourite = 1 - node;
             self.cut_power(node);
+            if both {
+                self.cut_power(1 - node);
+            }
         }
     }
 

@@ -205,7 +205,7 @@ impl World {
                 self.feed_primary(node, Event::Connected(Box::new(answer)));
                 if self.profile.ambushes && self.rng.u8(..3) == 0 {
                     let soon = 20 * self.profile.network_delay(&mut self.rng);
-                    self.after_up_to(soon, Happening::Ambush { node });
+                    self.after_up_to(soon, Happening::Ambush { node, both: false });
                 }
             }
             Message::Reply {

@@ -46,8 +46,8 @@ pub enum Happening {
     Application { node: usize },
     /// Something bad happens.
     Adversary,
-    /// A primary loses its power at the worst moment: soon after it met its peer.
-    Ambush { node: usize },
+    /// A primary, or both nodes, lose their power at the worst moment: soon after the two met, or after a flush.
+    Ambush { node: usize, both: bool },
     /// The operators look after things.
     Review,
     /// The power is back.
@@ -221,7 +221,7 @@ impl World {
             | Happening::Impatience { .. } => {}
             Happening::Application { node } => self.application(node),
             Happening::Adversary => self.adversary(),
-            Happening::Ambush { node } => self.ambush(node),
+            Happening::Ambush { node, both } => self.ambush(node, both),
             Happening::Review => self.review(),
             Happening::PowerOn { node } => self.power_on(node),
             Happening::NetworkUp => self.network_up = true,
