@@ -14,7 +14,7 @@ use hast::worker::channel::{FromWorker, HookEvent};
 use crate::harness::{Connector, Host, LIMIT, Node, Worker, eventually};
 
 /// Random bytes that depend on nothing but the seed.
-fn noise(seed: u64, length: usize) -> Vec<u8> {
+pub fn noise(seed: u64, length: usize) -> Vec<u8> {
     let mut random = fastrand::Rng::with_seed(seed);
     let mut bytes = vec![0; length];
     random.fill(&mut bytes);
@@ -47,7 +47,7 @@ fn write_all_sorts(client: &mut Client) -> Vec<u8> {
 }
 
 /// What the device holds.
-fn read_all(client: &mut Client) -> Vec<u8> {
+pub fn read_all(client: &mut Client) -> Vec<u8> {
     let size = client.size() as usize;
     let piece = 1 << 20;
     let pieces = (0..size)
@@ -94,12 +94,12 @@ fn async_writes_reach_both() {
 }
 
 /// A network that leads nowhere.
-fn nowhere() -> Connector {
+pub fn nowhere() -> Connector {
     Box::new(|| Err("no route".to_owned()))
 }
 
 /// Two nodes with new components, and the folder they are in.
-fn nodes(settings: &str) -> (tempfile::TempDir, Node, Node) {
+pub fn nodes(settings: &str) -> (tempfile::TempDir, Node, Node) {
     let folder = tempfile::tempdir().unwrap();
     let a = Node::new(folder.path(), "a", settings);
     let b = Node::new(folder.path(), "b", settings);
@@ -107,7 +107,7 @@ fn nodes(settings: &str) -> (tempfile::TempDir, Node, Node) {
 }
 
 /// Brings two new nodes together and apart again, so that they are of one data set.
-fn acquaint(a: &Node, b: Node) -> Node {
+pub fn acquaint(a: &Node, b: Node) -> Node {
     let host = Host::new(b);
     let primary = Worker::primary(a, Promotion::Asked, host.connector());
     primary.becomes(Condition::Complete);
@@ -143,12 +143,16 @@ fn survives_cuts(settings: &str) {
     let done = AtomicBool::new(false);
     let expected = thread::scope(|scope| {
         let writer = scope.spawn(|| scribble(&mut a.client(), 5, &done));
-        for _ in 0..4 {
+        for _ in 0..3 {
             let connected = primary.hooks(HookEvent::Connect);
             let written = primary.status().statistics.write;
-            eventually("writes go on", || primary.status().statistics.write > written + 20);
+            eventually("writes go on", || {
+                primary.status().statistics.write > written + 20
+            });
             host.cut();
-            eventually("connected again", || primary.hooks(HookEvent::Connect) > connected);
+            eventually("connected again", || {
+                primary.hooks(HookEvent::Connect) > connected
+            });
         }
         done.store(true, Ordering::Relaxed);
         writer.join().unwrap()
@@ -159,7 +163,10 @@ fn survives_cuts(settings: &str) {
     let b = host.end();
     assert!(a.data() == expected, "the primary's component");
     assert!(b.data() == expected, "the secondary's component");
-    assert!(codes.len() >= 4 && codes.iter().all(|code| *code == 75 || *code == 0), "{codes:?}");
+    assert!(
+        codes.len() >= 3 && codes.iter().all(|code| *code == 75 || *code == 0),
+        "{codes:?}"
+    );
 }
 
 #[test]
@@ -213,7 +220,10 @@ fn what_the_secondary_has_alone_is_fetched_and_served_meanwhile() {
     let host = Host::new(b);
     let primary = Worker::primary(&a, Promotion::Asked, host.connector());
     primary.hear(|message| *message == FromWorker::Hook(HookEvent::SyncStart));
-    assert!(read_all(&mut a.client()) == expected, "current while being fetched");
+    assert!(
+        read_all(&mut a.client()) == expected,
+        "current while being fetched"
+    );
     primary.becomes(Condition::Complete);
     let later = noise(77, 8192);
     a.client().write(0, &later, false).unwrap();
@@ -265,16 +275,23 @@ fn an_inconsistent_component_is_promoted_by_force_only() {
     // a begins to fetch, and its main process dies in the middle of it.
     let host = Host::new(b);
     let primary = Worker::primary(&a, Promotion::Asked, host.connector());
-    eventually("a knows what it lacks", || a.metadata().inconsistent.is_some());
+    eventually("a knows what it lacks", || {
+        a.metadata().inconsistent.is_some()
+    });
     primary.abandon();
     if a.metadata().inconsistent.is_none() {
         return; // it was faster: nothing to refuse
     }
     let mut refused = Worker::primary(&a, Promotion::Asked, nowhere());
     let message = refused.hear(|message| matches!(message, FromWorker::Refused { .. }));
-    let FromWorker::Refused { exit, message } = message else { unreachable!() };
+    let FromWorker::Refused { exit, message } = message else {
+        unreachable!()
+    };
     assert_eq!(exit, 78);
-    assert!(message.contains("inconsistent") && message.contains("--force"), "{message}");
+    assert!(
+        message.contains("inconsistent") && message.contains("--force"),
+        "{message}"
+    );
     assert_eq!(refused.join(), 78);
     let forced = Worker::primary(&a, Promotion::Forced, nowhere());
     forced.started();
@@ -302,7 +319,10 @@ fn a_first_copy_shows_its_progress() {
     }
     if let Some(seen) = seen {
         assert_eq!(seen.direction, Direction::ToPeer);
-        assert!(seen.done <= seen.total && seen.total <= 16 << 20, "{seen:?}");
+        assert!(
+            seen.done <= seen.total && seen.total <= 16 << 20,
+            "{seen:?}"
+        );
     }
     primary.stop();
     assert!(host.end().data() == expected && a.data() == expected);
