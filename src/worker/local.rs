@@ -238,6 +238,12 @@ impl Local {
         self.component.read_map(&self.geometry)
     }
 
+    /// Stores an activemap, durably.
+    pub fn write_whole_map(&self, map: &Bitmap) -> Result<(), DiskError> {
+        self.component.write_map(&self.geometry, map)?;
+        self.component.flush()
+    }
+
     fn write(&self, range: Range, content: &Content) -> Result<(), DiskError> {
         let offset = self.geometry.data_offset + range.offset;
         self.timed(range.length, || match content {

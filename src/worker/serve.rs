@@ -67,6 +67,8 @@ fn agree(
         MapSent::Everything => {
             let mut map = Bitmap::new(local.geometry().extents);
             map.set_all();
+            // Before the metadata: see `MapSent::Everything`.
+            local.write_whole_map(&map)?;
             to_bytes(local, &map)
         }
     };

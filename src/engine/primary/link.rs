@@ -167,7 +167,10 @@ impl Primary {
             self.map.everything_behind();
         }
         // A peer that gets everything has to know, by the counters, that it lacks something.
-        let floor = if fresh || !known {
+        // One that can be told that it is inconsistent has to for any copy: forced to be primary in the
+        // middle of it, it would else overwrite this node's better copy without a split brain.
+        let lacks = answer.extension && !self.map.behind().is_empty();
+        let floor = if fresh || !known || lacks {
             answer.remotecnt + 1
         } else {
             0
@@ -179,7 +182,7 @@ impl Primary {
     /// The peer is the source: this node lacks what either map has marked.
     fn merge_as_target(&mut self, answer: &Answer) -> Generation {
         let same_as_before = self.source_localcnt == Some(answer.localcnt);
-        if !same_as_before || self.map.stale().is_empty() {
+        if !same_as_before {
             self.map.all_marked_stale(answer.map.as_ref());
         }
         // Otherwise the peer has not moved on since this worker first met it: what is still stale here
