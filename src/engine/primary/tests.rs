@@ -612,20 +612,22 @@ fn what_was_fetched_but_not_noted_still_counts_as_the_peer_s() {
 
 #[test]
 fn a_stop_still_fetches_what_a_request_waits_for() {
-    let mut bench = Bench::new(Replication::Fullsync);
-    let mut map = Bitmap::new(bench.engine.geometry.extents);
-    map.set(2);
-    map.set(9);
-    bench.connect(Source::Secondary, 1, Some(map));
-    // What is under way now belongs to no request; then one waits, and the end is near.
-    let begun = bench.take();
+    let mut bench = Bench::together(Replication::Fullsync);
     bench.submit(1, Command::Write, BLOCK);
+    bench.submit(2, Command::Write, BLOCK);
     bench.tell(Event::Stop);
-    bench.seen.extend(begun);
+    let seq = bench.sent(Command::Write);
+    bench.take();
+    bench.local(1, Err(Errno::EIO));
+    bench.reply(seq, false, Ok(()));
     let actions = bench.settle();
     assert!(
         actions.contains(&Action::Complete(1, Ok(()))),
-        "{actions:?}"
+        "the peer has it"
+    );
+    assert!(
+        actions.contains(&Action::Complete(2, Ok(()))),
+        "its extent was fetched first"
     );
     assert_eq!(actions.last(), Some(&Action::Stopped));
 }
