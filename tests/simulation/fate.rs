@@ -126,6 +126,7 @@ impl Oracle {
     pub fn connected(&mut self, primary: usize, session: u64, from_peer: bool, peer_lives: bool) {
         self.step();
         self.sessions[primary] = Some(session);
+        self.met[primary] += 1;
         let [ours, theirs] = [primary, 1 - primary].map(|node| self.apart[node]);
         if !peer_lives {
             // It agreed, and is gone or has gone on since: nothing will come of this session.

@@ -76,6 +76,8 @@ pub struct Outstanding {
     pub since: Time,
     /// The session it began in; `None` without one.
     pub session: Option<u64>,
+    /// How many sessions there had been.
+    pub met: u64,
     pub both: bool,
     /// For a read, per sector what it may return.
     pub allowed: Vec<Vec<Value>>,
@@ -101,6 +103,8 @@ pub struct Oracle {
     pub outstanding: BTreeMap<u64, Outstanding>,
     /// The session each node is in as a primary.
     pub sessions: [Option<u64>; 2],
+    /// How many sessions each had.
+    pub met: [u64; 2],
     pub apart: [Apart; 2],
     /// Whether a primary surely went on alone before it introduced itself.
     pub introduced: [bool; 2],
@@ -119,6 +123,7 @@ impl Oracle {
             views: [blank.clone(), blank],
             outstanding: BTreeMap::new(),
             sessions: [None; 2],
+            met: [0; 2],
             apart: [Apart::default(); 2],
             introduced: [false; 2],
             related: false,
@@ -174,6 +179,7 @@ impl Oracle {
             begun,
             since: now,
             session,
+            met: self.met[node],
             both,
             allowed,
             disturbed,
@@ -248,7 +254,10 @@ impl Oracle {
         }
         let node = request.node;
         let same = request.session.is_some() && request.session == self.sessions[node];
-        let alone = request.session.is_none() && self.sessions[node].is_none();
+        // A session in between may have brought it to the peer.
+        let alone = request.session.is_none()
+            && self.sessions[node].is_none()
+            && request.met == self.met[node];
         match request.command {
             Command::Read => self.read_returned(&request, id, data, now),
             Command::Write | Command::Delete => {
