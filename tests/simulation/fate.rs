@@ -79,6 +79,8 @@ impl Oracle {
             }
             view.0.push(View::found(value, now));
         }
+        // A new worker can not know what its predecessor's peer had flushed.
+        self.apart[node].unflushed = false;
         if !claims {
             // Forced: what the other has and this one lacks is given up by an operator who was told so.
             self.apart[node].maybe = true;
