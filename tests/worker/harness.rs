@@ -328,10 +328,6 @@ impl Host {
         Box::new(move || TcpStream::connect(address).map_err(|error| error.to_string()))
     }
 
-    pub fn node(&self) -> &Node {
-        &self.shared.node
-    }
-
     /// Breaks the connections that there are now.
     pub fn cut(&self) {
         for stream in self.shared.streams.lock().unwrap().drain(..) {
