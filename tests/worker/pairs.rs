@@ -37,7 +37,7 @@ fn write_all_sorts(client: &mut Client) -> Vec<u8> {
     put(
         client,
         5 << 20,
-        "the quick brown fox. ".repeat(2000)[..40960].as_bytes(),
+        &"the quick brown fox. ".repeat(2000).as_bytes()[..40960],
     );
     put(client, 6 << 20, &vec![0; 128 << 10]);
     client.zeroes(512, 1024).unwrap();
