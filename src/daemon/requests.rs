@@ -357,7 +357,7 @@ fn unknown(reason: &str) -> WorkerStatus {
         details: Some(Details {
             connection: Connection::Disconnected,
             peer: PeerState::Unknown,
-            local: LocalState::Inconsistent,
+            local: LocalState::Unknown,
             synchronisation: None,
             reason: Some(reason.to_owned()),
         }),
