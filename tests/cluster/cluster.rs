@@ -5,12 +5,11 @@ use std::fs::{self, File, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
-use hast::terms::Role;
 use tempfile::TempDir;
 
-use crate::ledger::Ledger;
-use crate::load::{Load, Plan, device_size, verify};
-use crate::node::{Node, wait_for};
+use crate::load::Load;
+use crate::node::Node;
+use crate::observe::wait_for;
 use crate::ports::free_port;
 use crate::proxy::Proxy;
 
@@ -62,7 +61,7 @@ impl Setup {
 
     /// Components, configuration and both daemons; the components are not yet created.
     pub fn start(self) -> Cluster {
-        Cluster::start(self)
+        Cluster::start(&self)
     }
 
     /// As [`Self::start`], with the components created.
@@ -102,7 +101,7 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    fn start(setup: Setup) -> Self {
+    fn start(setup: &Setup) -> Self {
         for _ in 0..START_ATTEMPTS {
             let mut cluster = Self::prepare(setup.clone());
             let started = cluster.a.try_start().and_then(|()| cluster.b.try_start());
@@ -158,6 +157,10 @@ impl Cluster {
         self.path("hook")
     }
 
+    pub fn to_a(&self) -> &Proxy {
+        self.to_a.as_ref().expect("proxied")
+    }
+
     pub fn to_b(&self) -> &Proxy {
         self.to_b.as_ref().expect("proxied")
     }
@@ -204,18 +207,21 @@ impl Cluster {
         node.ctl(&format!("create {} {names}", self.setup.create));
     }
 
-    /// A verifying writer on the device of `node`, which holds zeros.
-    pub fn load(&self, node: &Node, seed: u64) -> Load {
-        let device = node.device("disk1");
-        let size = device_size(&device).unwrap();
-        Load::start(&device, Ledger::new(size), Plan::new(seed))
-    }
-
-    /// Holds everything that `node`'s device gives against the ledger.
-    pub fn verify(&self, node: &Node, ledger: &Ledger) {
-        if let Err(what) = verify(&node.device("disk1"), ledger) {
-            panic!("wrong data on {}: {what}", node.name());
-        }
+    /// Waits until the writer has had this many more writes acknowledged, or has given up.
+    #[track_caller]
+    pub fn progress(&self, load: &Load, more: u64) {
+        let goal = load.acknowledged() + more;
+        let state = || {
+            format!(
+                "{:?}\n{}\n{}",
+                self.a.statuses(),
+                self.a.log(),
+                self.b.log()
+            )
+        };
+        wait_for("writes acknowledged", state, || {
+            (load.acknowledged() >= goal || load.has_ended()).then_some(())
+        });
     }
 
     /// Holds both components, at rest, against each other: data equal, counters equal
@@ -235,16 +241,6 @@ impl Cluster {
             .zip(&theirs)
             .position(|(one, other)| one != other);
         assert_eq!((ours.len(), differing), (theirs.len(), None), "{resource}");
-    }
-
-    /// Waits until `node` says that it is in this role.
-    pub fn until_role(&self, node: &Node, resource: &str, role: Role) {
-        let what = format!("{resource} of {} in role {role}", node.name());
-        wait_for(
-            &what,
-            || node.log(),
-            || node.status(resource).filter(|status| status.role == role),
-        );
     }
 }
 

@@ -18,7 +18,7 @@ use crate::stamp::{BLOCK, block_bytes};
 
 /// How long a request, or coming back to a device that went away, may take. Longer than any
 /// timeout or back-off that tests configure, on a machine that is busy with other tests.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// Between attempts to connect to a device that is away.
 const RETRY: Duration = Duration::from_millis(5);
 /// Requests of the final reading in flight, and their length.

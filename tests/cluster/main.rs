@@ -8,8 +8,12 @@ mod cluster;
 mod ledger;
 mod load;
 mod node;
+mod observe;
 mod ports;
 mod proxy;
 mod stamp;
 #[path = "../support/mod.rs"]
 mod support;
+
+mod kills;
+mod network;

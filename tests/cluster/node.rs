@@ -2,57 +2,27 @@
 //! What it started is gone when it is dropped, however the test ends.
 
 use std::fs::{self, File};
-use std::os::unix::fs::FileExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use hast::config::Address;
-use hast::control::{Condition, Request, ResourceStatus, Selection, WorkerStatus, client};
-use hast::layout::{METADATA_SIZE, Metadata};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 
+use crate::observe::{LIMIT, wait_for};
 use crate::support::{Outcome, run, wait_within};
-
-/// How long anything may take that is not expected to take long, on a machine that is busy
-/// with other tests.
-pub const LIMIT: Duration = Duration::from_secs(60);
-
-/// Waits until `attempt` yields something; panics after [`LIMIT`], saying for what it waited
-/// and what `state` is.
-#[track_caller]
-pub fn wait_for<T>(
-    what: &str,
-    state: impl Fn() -> String,
-    mut attempt: impl FnMut() -> Option<T>,
-) -> T {
-    let since = Instant::now();
-    loop {
-        if let Some(found) = attempt() {
-            return found;
-        }
-        assert!(
-            since.elapsed() < LIMIT,
-            "not within {LIMIT:?}: {what}\n{}",
-            state()
-        );
-        // Other processes' states can not be waited for otherwise.
-        std::thread::sleep(Duration::from_millis(10));
-    }
-}
 
 /// One of the two nodes.
 #[derive(Debug)]
 pub struct Node {
     name: &'static str,
     /// With everything of this node in it.
-    folder: PathBuf,
+    pub(crate) folder: PathBuf,
     config: PathBuf,
     child: Option<Child>,
     /// Every main process there was, for the hooks' lines.
-    former: Vec<u32>,
+    pub(crate) former: Vec<u32>,
 }
 
 impl Node {
@@ -91,11 +61,6 @@ impl Node {
         self.folder.join("pid")
     }
 
-    /// What hastd logged since the first start.
-    pub fn log(&self) -> String {
-        fs::read_to_string(self.folder.join("log")).unwrap_or_default()
-    }
-
     /// The command line that starts it.
     pub fn hastd(&self) -> Command {
         let log = File::options()
@@ -106,6 +71,7 @@ impl Node {
         let mut command = Command::new(env!("CARGO_BIN_EXE_hastd"));
         command.arg("-F").arg("-d");
         command.arg("-c").arg(&self.config).arg("-n").arg(self.name);
+        command.arg("-P").arg(self.pidfile());
         command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -162,101 +128,6 @@ impl Node {
         self.hastctl(words).success()
     }
 
-    /// What hastd says of its resources; none where it does not answer.
-    pub fn statuses(&self) -> Option<Vec<(String, ResourceStatus)>> {
-        let control = Address::from_socket_path(self.control().to_str().unwrap()).unwrap();
-        let resources = Selection::All;
-        let reply = client::status(&control, &Request::Status { resources }).ok()?;
-        let named = |(name, result): (String, Result<_, _>)| Some((name, result.ok()?));
-        reply.resources.into_iter().map(named).collect()
-    }
-
-    pub fn status(&self, resource: &str) -> Option<ResourceStatus> {
-        let mut all = self.statuses()?.into_iter();
-        Some(all.find(|(name, _)| name == resource)?.1)
-    }
-
-    pub fn worker(&self, resource: &str) -> Option<WorkerStatus> {
-        self.status(resource)?.worker
-    }
-
-    /// Waits until the worker's status is as wanted.
-    #[track_caller]
-    pub fn until(&self, resource: &str, what: &str, condition: impl Fn(&WorkerStatus) -> bool) {
-        let what = format!("{} of {}: {what}", resource, self.name);
-        wait_for(
-            &what,
-            || format!("{:?}\n{}", self.status(resource), self.log()),
-            || self.worker(resource).filter(&condition),
-        );
-    }
-
-    #[track_caller]
-    pub fn until_complete(&self, resource: &str) {
-        self.until(resource, "complete", |worker| {
-            worker.condition == Condition::Complete
-        });
-    }
-
-    #[track_caller]
-    pub fn until_degraded(&self, resource: &str) {
-        self.until(resource, "degraded", |worker| {
-            worker.condition == Condition::Degraded
-        });
-    }
-
-    /// Waits until hastd has logged this.
-    #[track_caller]
-    pub fn until_logged(&self, text: &str) {
-        let what = format!("'{text}' in the log of {}", self.name);
-        wait_for(
-            &what,
-            || self.log(),
-            || self.log().contains(text).then_some(()),
-        );
-    }
-
-    /// Waits until a hook was called with these arguments.
-    #[track_caller]
-    pub fn until_hook(&self, arguments: &str) {
-        let what = format!("the hook of {} with '{arguments}'", self.name);
-        wait_for(
-            &what,
-            || format!("{:?}", self.hooks()),
-            || {
-                self.hooks()
-                    .iter()
-                    .any(|line| line == arguments)
-                    .then_some(())
-            },
-        );
-    }
-
-    /// The arguments of the hooks that this node's hastd has run, in order.
-    pub fn hooks(&self) -> Vec<String> {
-        let all = self.folder.with_file_name("hooks");
-        let all = fs::read_to_string(all).unwrap_or_default();
-        let own = |line: &str| {
-            let (parent, arguments) = line.split_once(' ')?;
-            let parent: u32 = parent.parse().ok()?;
-            self.former.contains(&parent).then(|| arguments.to_owned())
-        };
-        all.lines().filter_map(own).collect()
-    }
-
-    /// The worker's process, once there is one.
-    pub fn worker_pid(&self, resource: &str) -> Pid {
-        let what = format!("a worker for {resource}");
-        wait_for(
-            &what,
-            || self.log(),
-            || {
-                let pid = self.status(resource)?.workerpid;
-                (pid > 0).then(|| Pid::from_raw(pid))
-            },
-        )
-    }
-
     /// Kills the worker with SIGKILL.
     pub fn kill_worker(&self, resource: &str) {
         // Gone already, where it ended by itself in this moment.
@@ -307,23 +178,6 @@ impl Node {
                 wait_for(&what, || self.log(), || (!held()).then_some(()));
             }
         }
-    }
-
-    /// What a component says about itself.
-    pub fn metadata(&self, resource: &str) -> Metadata {
-        let mut block = vec![0; METADATA_SIZE];
-        let file = File::open(self.component(resource)).unwrap();
-        file.read_exact_at(&mut block, 0).unwrap();
-        Metadata::decode(&block).unwrap()
-    }
-
-    /// The data that a component holds.
-    pub fn data(&self, resource: &str) -> Vec<u8> {
-        let metadata = self.metadata(resource);
-        let mut data = vec![0; metadata.datasize as usize];
-        let file = File::open(self.component(resource)).unwrap();
-        file.read_exact_at(&mut data, metadata.offset).unwrap();
-        data
     }
 }
 

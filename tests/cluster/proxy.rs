@@ -23,6 +23,8 @@ pub enum Way {
 struct State {
     silent: [bool; 2],
     delay: Duration,
+    /// Bytes a second of each direction of a connection.
+    rate: Option<u32>,
     refusing: bool,
     ended: bool,
     connections: Vec<Weak<(TcpStream, TcpStream)>>,
@@ -85,7 +87,7 @@ impl Proxy {
     }
 
     /// Whether new connections are closed at once; those there are stay.
-    pub fn refuse(&self, refusing: bool) {
+    fn refuse(&self, refusing: bool) {
         self.change(|state| state.refusing = refusing);
     }
 
@@ -93,6 +95,11 @@ impl Proxy {
     pub fn unplug(&self) {
         self.refuse(true);
         self.cut();
+    }
+
+    /// Connections can be made again.
+    pub fn plug(&self) {
+        self.refuse(false);
     }
 
     /// Whether what is sent that way stays where it is, with no end of the connection to be seen.
@@ -103,6 +110,11 @@ impl Proxy {
     /// How long everything takes, in each direction.
     pub fn delay(&self, delay: Duration) {
         self.change(|state| state.delay = delay);
+    }
+
+    /// How many bytes a second each direction of a connection carries.
+    pub fn throttle(&self, rate: Option<u32>) {
+        self.change(|state| state.rate = rate);
     }
 
     fn change(&self, change: impl FnOnce(&mut State)) {
@@ -159,18 +171,22 @@ impl Shared {
         let mut to = [&pair.1, &pair.0][way as usize];
         while let Ok((due, piece)) = from.recv() {
             thread::sleep(due.saturating_duration_since(Instant::now()));
-            self.wait_while_silent(way);
+            let rate = self.wait_while_silent(way);
             if to.write_all(&piece).is_err() {
                 break;
+            }
+            if let Some(rate) = rate {
+                thread::sleep(Duration::from_secs(piece.len() as u64) / rate);
             }
         }
         self.wait_while_silent(way);
         let _ = to.shutdown(Shutdown::Write);
     }
 
-    fn wait_while_silent(&self, way: Way) {
+    /// The rate once there is no silence.
+    fn wait_while_silent(&self, way: Way) -> Option<u32> {
         let state = self.state.lock().unwrap();
         let silent = |state: &mut State| state.silent[way as usize];
-        drop(self.changed.wait_while(state, silent).unwrap());
+        self.changed.wait_while(state, silent).unwrap().rate
     }
 }
