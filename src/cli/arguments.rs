@@ -76,7 +76,7 @@ pub struct RoleArguments {
     #[arg(long)]
     pub force: bool,
     /// init, primary or secondary
-    #[arg(value_parser = role)]
+    #[arg(value_parser = role, value_name = "init|primary|secondary")]
     pub role: Role,
     /// Names of resources, or all
     #[arg(required = true, value_name = "name")]

@@ -133,6 +133,7 @@ pub struct Completion {
 impl Completion {
     /// Answers the request, in this thread: a read with the buffer that holds what was
     /// read (the one that came with the request, or another of the same length).
+    /// Never waits for a client and never calls the backend, whose locks may be held.
     pub fn complete(mut self, result: Result<Option<Buffer>, Errno>) {
         self.finish(result);
     }

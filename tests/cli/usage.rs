@@ -17,7 +17,7 @@ fn wrong_usage_ends_with_ex_usage_and_says_so_on_standard_error() {
         (&["create", "-e", "4g", "disk1"], "too large"),
         (&["create", "-k", "many", "disk1"], "bad size 'many'"),
         (&["create", "-m", "-1", "disk1"], "-1"),
-        (&["role"], "<ROLE>"),
+        (&["role"], "<init|primary|secondary>"),
         (&["role", "primary"], "<name>"),
         (
             &["role", "boss", "all"],
