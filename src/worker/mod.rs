@@ -1,1 +1,49 @@
-//! (in work)
+//! The process that runs an engine for one resource in one role, on threads.
+//!
+//! Any thread that has an event takes the engine's lock, tells the engine, lets go, and carries out
+//! what the engine wants: no hand-over between threads where none is needed, and what is sent is queued
+//! under the lock, so that it leaves in the engine's order. Never decides what is written where:
+//! that is the engine's. Every queue has a bound: buffers come from pools with a budget, and
+//! who wants one waits.
+//!
+//! | file | what |
+//! | --- | --- |
+//! | `entry`, `refusal`, [`exit`] | the process: what it is told to be, why it can not, its exit code |
+//! | [`channel`], [`link`] | what hastd's main process and its workers say to each other, and over what |
+//! | `station` | ticks, status, reload and stop, for either role |
+//! | [`primary`], `core`, `status` | the primary: its threads, what its lock guards, how it is |
+//! | `meeting`, `receiver` | its connection: made, kept, and what comes back on it |
+//! | [`secondary`], `arrivals`, `serve` | the secondary: its threads, what it receives, its side of the handshake |
+//! | `outbox`, `inbox`, `peer` | sending, receiving, the sockets |
+//! | `local`, `pool` | the component: what is done on it, and by whom |
+
+mod arrivals;
+pub mod channel;
+mod core;
+mod entry;
+pub mod exit;
+mod inbox;
+pub mod link;
+mod local;
+mod meeting;
+mod outbox;
+mod peer;
+mod pool;
+pub mod primary;
+mod receiver;
+mod refusal;
+pub mod secondary;
+mod serve;
+mod slot;
+mod station;
+mod status;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+pub use entry::{run, run_with};
+
+/// Locks. A thread that panics ends the process (see `entry`), so what it leaves behind is
+/// never looked at.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,80 @@
+//! The worker process: what it is told to be, and its exit code.
+
+use std::os::unix::net::UnixStream;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use super::channel::{Assignment, Begin, DESCRIPTOR, FromWorker, ToWorker};
+use super::link::Link;
+use super::refusal::RoleError;
+use super::{exit, primary, secondary};
+use crate::{logging, passing};
+
+/// Runs as hastd's worker: takes its end of the socket from where the main process left it, and its
+/// orders from there. Returns when the role has ended.
+pub fn run() -> ExitCode {
+    logging::start(0);
+    // What another thread left behind when it panicked is nothing to go on with; a worker that
+    // died is replaced.
+    let log_panic = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        log_panic(panic);
+        std::process::abort();
+    }));
+    // Signals from the keyboard go to every process of a group: the main process's are ours, too.
+    let ignored = std::sync::Arc::default();
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGHUP] {
+        if let Err(error) = signal_hook::flag::register(signal, Arc::clone(&ignored)) {
+            log::warn!("cannot ignore signal {signal}: {error}");
+        }
+    }
+    match passing::inherited(DESCRIPTOR) {
+        Ok(descriptor) => ExitCode::from(run_with(UnixStream::from(descriptor), true)),
+        Err(error) => {
+            log::error!("'--worker' is for hastd's own use only (descriptor {DESCRIPTOR}: {error})");
+            ExitCode::from(exit::SOFTWARE)
+        }
+    }
+}
+
+/// Runs a worker over a socket to its main process, in this process. Returns the exit code. Logging
+/// is set up as the orders say only where `own_process`.
+pub fn run_with(socket: UnixStream, own_process: bool) -> u8 {
+    let link = Arc::new(Link::new(socket));
+    let (begin, connections) = match link.receive(None) {
+        Ok(Some((ToWorker::Begin(begin), connections))) => (*begin, connections),
+        Ok(_) => {
+            log::error!("hastd's main process did not say what to be");
+            return exit::SOFTWARE;
+        }
+        Err(error) => {
+            log::error!("{error}");
+            return exit::TEMPORARY;
+        }
+    };
+    if own_process {
+        set_logging(&begin);
+    }
+    let ended = match begin.assignment {
+        Assignment::Primary(promotion) => primary::run(&link, begin.resource, promotion),
+        Assignment::Secondary(introduction) => match <[_; 2]>::try_from(connections) {
+            Ok(pair) => secondary::run(&link, &begin.resource, &introduction, pair),
+            Err(_) => Err(RoleError::Channel("two connections are needed")),
+        },
+    };
+    ended.unwrap_or_else(|error| {
+        let exit = error.exit_code();
+        let message = error.to_string();
+        log::error!("{message}");
+        link.send(&FromWorker::Refused { exit, message });
+        exit
+    })
+}
+
+fn set_logging(begin: &Begin) {
+    logging::set_debug(begin.debug);
+    logging::set_subject(&begin.resource.name, begin.assignment.role());
+    if !begin.foreground {
+        logging::to_syslog();
+    }
+}

@@ -1,0 +1,392 @@
+//! The primary: serves the device, keeps both copies, and is told what to do by its engine.
+//!
+//! Invariants: the engine is told of everything exactly once; a request is answered exactly once, by
+//! whichever thread finished it last; nothing is done under the lock that could wait.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use super::channel::{FromWorker, HookEvent};
+use super::core::{self, Core, Work};
+use super::exit;
+use super::link::Link;
+use super::local::{Ended, Local, Task};
+use super::lock;
+use super::meeting::Meeting;
+use super::outbox::{Message, Outbox, Payload, Style};
+use super::peer::Connection;
+use super::pool::{self, Pool};
+use super::refusal::RoleError;
+use super::station::{self, Ending, Station};
+use super::status::{Counts, Rate, Watch};
+use crate::config::{Provider, Resource, Target};
+use crate::control::WorkerStatus;
+use crate::disk::{self, Prepared};
+use crate::engine;
+use crate::engine::primary::{DisconnectReason, Event, Notice, Promotion, Start};
+use crate::provider::nbd::{Export, ListenAddress, Server};
+use crate::provider::{Backend, Buffer, BufferError, BufferPool, ProviderRequest};
+use crate::wire::PROTOCOL_VERSION;
+use crate::wire::request::PeerRequest;
+
+/// Whether a thread may wait for a quick disk itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Here {
+    /// It may.
+    Quick,
+    /// It has other things to do.
+    Nothing,
+}
+
+/// A running primary.
+pub(super) struct Primary {
+    pub(super) core: Mutex<Core>,
+    pub(super) outbox: Outbox,
+    pub(super) local: Local,
+    pub(super) link: Arc<Link>,
+    pub(super) ending: Ending,
+    pub(super) resource: Mutex<Resource>,
+    pub(super) meeting: Meeting,
+    /// The connection in use, or on its way to be.
+    pub(super) connection: Mutex<Option<Arc<Connection>>>,
+    /// Buffers of synchronisations.
+    pub(super) copies: BufferPool,
+    pub(super) keepdirty: u32,
+    pub(super) counts: Counts,
+    pub(super) rate: Mutex<Rate>,
+    buffers: BufferPool,
+    pool: Pool<Task>,
+    watch: Mutex<Watch>,
+    provider: Mutex<Option<Server>>,
+}
+
+/// Takes the role and keeps it until told to end, or until it has to. Returns the exit code.
+pub fn run(link: &Arc<Link>, resource: Resource, promotion: Promotion) -> Result<u8, RoleError> {
+    let primary = Arc::new(Primary::new(link.clone(), resource, promotion)?);
+    let threads = primary.start()?;
+    let served = primary.serve();
+    if served.is_ok() {
+        link.send(&FromWorker::Started);
+        log::info!("the device is served");
+    } else {
+        primary.ending.reached();
+    }
+    let code = station::attend(link, &primary.ending, &*primary);
+    primary.end(threads);
+    served.map(|()| code.unwrap_or(exit::OK))
+}
+
+impl Primary {
+    fn new(link: Arc<Link>, resource: Resource, promotion: Promotion) -> Result<Self, RoleError> {
+        let Prepared { component, metadata, geometry } =
+            disk::open_for_use(&resource.local, &resource.name)?;
+        let local = Local::new(component, geometry, resource.metaflush);
+        let keepdirty = metadata.keepdirty;
+        // Requests and synchronisation never wait for each other's buffers.
+        let window = resource.buffers / 2;
+        let engine = engine::Primary::new(Start {
+            geometry,
+            metadata,
+            map: local.read_map()?,
+            replication: resource.replication,
+            window,
+            patience: resource.timeout.as_millis() as u64,
+            fresh_resuid: fresh_resuid()?,
+            promotion,
+        })?;
+        // The engine keeps what is under way within the window; rounding may add to it.
+        let copies = BufferPool::new(2 * window as usize);
+        let style = Style {
+            version: PROTOCOL_VERSION,
+            compression: resource.compression,
+            checksum: resource.checksum,
+        };
+        Ok(Self {
+            core: Mutex::new(Core::new(engine, copies.clone())),
+            outbox: Outbox::new(style),
+            local,
+            ending: Ending::new(link.clone()),
+            link,
+            meeting: Meeting::new(&resource),
+            connection: Mutex::new(None),
+            copies,
+            keepdirty,
+            counts: Counts::default(),
+            rate: Mutex::default(),
+            buffers: BufferPool::new((resource.buffers - window) as usize),
+            pool: Pool::default(),
+            watch: Mutex::default(),
+            provider: Mutex::new(None),
+            resource: Mutex::new(resource),
+        })
+    }
+
+    /// Starts the threads.
+    fn start(self: &Arc<Self>) -> io::Result<Vec<JoinHandle<()>>> {
+        let primary = self.clone();
+        let finish = move |task| primary.finish(task);
+        let mut threads = self.pool.start(pool::THREADS, finish)?;
+        let named = |name: &str| thread::Builder::new().name(name.to_owned());
+        let primary = self.clone();
+        threads.push(named("sender").spawn(move || primary.outbox.attend())?);
+        let primary = self.clone();
+        threads.push(named("peer").spawn(move || primary.keep_connected())?);
+        // The metadata is to say that this node is primary before anything is written.
+        self.tell(Event::Tick(0), Here::Nothing);
+        Ok(threads)
+    }
+
+    /// Begins to take requests.
+    fn serve(self: &Arc<Self>) -> Result<(), RoleError> {
+        let resource = lock(&self.resource).clone();
+        let address = match &resource.provider {
+            Provider::Gate => return Err(RoleError::NoGate),
+            Provider::Nbd(address) => match address.target() {
+                Target::Unix(path) => ListenAddress::Unix(path.clone()),
+                Target::Tcp { host, port, .. } if host.contains(':') => {
+                    ListenAddress::Tcp(format!("[{host}]:{port}"))
+                }
+                Target::Tcp { host, port, .. } => ListenAddress::Tcp(format!("{host}:{port}")),
+            },
+        };
+        let geometry = self.local.geometry();
+        let export = Export {
+            name: resource.provname,
+            size: geometry.data_size,
+            sector_size: geometry.sector_size,
+        };
+        let server = Server::start(&address, export, self.clone())?;
+        *lock(&self.provider) = Some(server);
+        Ok(())
+    }
+
+    /// Closes everything and waits for the threads.
+    fn end(&self, threads: Vec<JoinHandle<()>>) {
+        drop(lock(&self.provider).take());
+        self.buffers.close();
+        self.meeting.close();
+        self.shut_connection();
+        self.outbox.end();
+        self.pool.close();
+        for thread in threads {
+            if thread.join().is_err() {
+                log::error!("a thread of the worker panicked");
+            }
+        }
+        // Requests without an answer end here, with an error each.
+        self.copies.close();
+    }
+
+    /// Tells the engine what happened and does what it wants.
+    pub(super) fn tell(&self, event: Event, here: Here) {
+        let mut work = Work::default();
+        lock(&self.core).step(event, &self.outbox, &mut work);
+        self.carry_out(work, here);
+    }
+
+    /// Does the engine's work, and what comes of it.
+    pub(super) fn carry_out(&self, mut work: Work, here: Here) {
+        loop {
+            if work.sends {
+                work.sends = false;
+                self.outbox.drain();
+            }
+            for (completion, result) in work.completions.drain(..) {
+                completion.complete(result);
+            }
+            self.announce(&mut work);
+            let mut ended = std::mem::take(&mut work.ended);
+            let quick = here == Here::Quick && self.local.is_quick();
+            for task in work.tasks.drain(..) {
+                if quick && task.may_be_quick() {
+                    ended.push(self.local.carry_out(task));
+                } else if let Err(task) = self.pool.submit(task) {
+                    ended.push(self.local.carry_out(task));
+                }
+            }
+            if ended.is_empty() {
+                return;
+            }
+            self.take_note(ended, &mut work);
+        }
+    }
+
+    /// Does a task in a thread that is there for it.
+    fn finish(&self, task: Task) {
+        let ended = self.local.carry_out(task);
+        let mut work = Work::default();
+        self.take_note([ended], &mut work);
+        self.carry_out(work, Here::Nothing);
+    }
+
+    fn take_note(&self, ended: impl IntoIterator<Item = Ended>, work: &mut Work) {
+        let mut core = lock(&self.core);
+        for ended in ended {
+            core.ended(ended, &self.outbox, work);
+        }
+    }
+
+    /// Passes on what concerns neither disk nor requests.
+    fn announce(&self, work: &mut Work) {
+        if let Some(hello) = work.hello.take() {
+            self.meeting.say(hello);
+        }
+        if let Some(reason) = work.disconnect.take() {
+            self.disconnect(reason);
+        }
+        for notice in work.notices.drain(..) {
+            self.notify(notice);
+        }
+        if work.stopped {
+            work.stopped = false;
+            self.ending.reached();
+        }
+    }
+
+    fn disconnect(&self, reason: DisconnectReason) {
+        match reason {
+            DisconnectReason::MovedOn => {
+                log::info!("{reason}");
+                self.meeting.again();
+            }
+            _ => log::warn!("closing the connection: {reason}"),
+        }
+        self.meeting.abandon();
+        self.shut_connection();
+    }
+
+    pub(super) fn shut_connection(&self) {
+        if let Some(connection) = &*lock(&self.connection) {
+            connection.shut();
+        }
+    }
+
+    fn notify(&self, notice: Notice) {
+        match notice {
+            Notice::SynchronisationStarted { direction, bytes } => {
+                log::info!("synchronisation {} started: {bytes} bytes", way(direction));
+                self.hook(HookEvent::SyncStart);
+            }
+            Notice::SynchronisationDone => {
+                log::info!("synchronisation complete");
+                self.hook(HookEvent::SyncDone);
+            }
+            Notice::SynchronisationInterrupted => {
+                log::warn!("synchronisation interrupted");
+                self.hook(HookEvent::SyncInterrupted);
+            }
+            Notice::LocalStale => log::error!(
+                "the local component failed writes that the other node has: what it lacks is read from there"
+            ),
+            Notice::PeerNeeded => log::error!(
+                "requests fail: the other node holds the only current copy, and is away"
+            ),
+        }
+    }
+
+    pub(super) fn waiting_for_disk(&self) -> usize {
+        self.pool.waiting()
+    }
+
+    pub(super) fn hook(&self, event: HookEvent) {
+        self.link.send(&FromWorker::Hook(event));
+    }
+
+    pub(super) fn timeout(&self) -> Duration {
+        lock(&self.resource).timeout
+    }
+
+    /// Looks whether the peer is still alive, and lets it know that we are.
+    fn look_after_connection(&self) {
+        let (unanswered, heard) = {
+            let mut core = lock(&self.core);
+            (core.unanswered(), core.take_heard())
+        };
+        let mut watch = lock(&self.watch);
+        watch.second(self.outbox.progress(), self.outbox.is_stuck(), unanswered > 0, heard);
+        if let Some(complaint) = watch.complaint(self.timeout()) {
+            log::warn!("closing the connection: {complaint}");
+            self.shut_connection();
+            watch.forgive();
+        }
+        let keepalive = watch.wants_keepalive();
+        drop(watch);
+        if keepalive && lock(&self.connection).is_some() {
+            self.outbox.put(Message::Request(PeerRequest::KEEPALIVE, Payload::None));
+            self.outbox.drain();
+        }
+    }
+}
+
+const fn way(direction: engine::primary::Direction) -> &'static str {
+    match direction {
+        engine::primary::Direction::ToPeer => "to the other node",
+        engine::primary::Direction::FromPeer => "from the other node",
+    }
+}
+
+/// A random number that is not 0.
+fn fresh_resuid() -> io::Result<u64> {
+    loop {
+        let number = getrandom::u64().map_err(io::Error::other)?;
+        if number != 0 {
+            return Ok(number);
+        }
+    }
+}
+
+impl Backend for Primary {
+    fn submit(&self, request: ProviderRequest) {
+        let command = core::command_of(request.command);
+        self.counts.count(command);
+        let mut work = Work::default();
+        lock(&self.core).submit(command, request, &self.outbox, &mut work);
+        self.carry_out(work, Here::Quick);
+    }
+
+    fn buffer(&self, length: usize) -> Result<Buffer, BufferError> {
+        self.buffers.acquire(length)
+    }
+
+    fn budget(&self) -> usize {
+        self.buffers.budget()
+    }
+}
+
+impl Station for Primary {
+    fn tick(&self, milliseconds: u64) {
+        self.tell(Event::Tick(milliseconds), Here::Nothing);
+        self.look_after_connection();
+        self.local.look();
+        let progress = lock(&self.core).engine().status().synchronising;
+        lock(&self.rate).second(progress.map(|progress| progress.done));
+    }
+
+    fn status(&self) -> WorkerStatus {
+        self.report()
+    }
+
+    fn reload(&self, resource: Resource) {
+        self.outbox.set_style(resource.compression, resource.checksum);
+        self.local.set_metaflush(resource.metaflush);
+        let replication = resource.replication;
+        let before = std::mem::replace(&mut *lock(&self.resource), resource.clone());
+        self.tell(Event::SetReplication(replication), Here::Nothing);
+        if self.meeting.reload(&before, &resource) {
+            self.shut_connection();
+        }
+    }
+
+    fn connection(&self, number: u32, result: Result<OwnedFd, String>) {
+        self.meeting.connection(number, result);
+    }
+
+    fn stop(&self) {
+        // No more requests; those in flight are given a moment.
+        drop(lock(&self.provider).take());
+        self.tell(Event::Stop, Here::Nothing);
+    }
+}

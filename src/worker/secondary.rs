@@ -1,0 +1,385 @@
+//! The secondary: does what one primary sends over one pair of connections, and ends with it.
+//!
+//! Invariants: what failed its checksum or is not within the device never reaches the component; a
+//! connection that sends nonsense is dropped, with one line in the log; whatever was received whole is
+//! carried out before the worker ends.
+
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use super::arrivals::{Arrival, Arrivals};
+use super::channel::{FromWorker, HookEvent, Introduction};
+use super::exit;
+use super::inbox::Inbox;
+use super::link::Link;
+use super::local::{Content, Ended, Local, Space, Task};
+use super::lock;
+use super::outbox::{Message, Outbox, Payload, Style};
+use super::peer::{self, Connection};
+use super::pool::{self, Pool};
+use super::refusal::RoleError;
+use super::serve::{self, ServeError};
+use super::station::{self, Ending, Station};
+use super::status::{Counts, Watch, secondary_status};
+use crate::config::Resource;
+use crate::control::{Queues, WorkerStatus};
+use crate::disk::{self, Prepared};
+use crate::engine;
+use crate::engine::secondary::{Action, Event};
+use crate::engine::{Operation, Owner};
+use crate::provider::BufferPool;
+use crate::wire::request::PeerReply;
+
+/// How long a primary may say nothing: twice the time after which it sends a keepalive.
+const SILENCE: Duration = Duration::from_secs(20);
+/// How long what was received may take once the connection is gone.
+const LAST_REQUESTS: Duration = Duration::from_secs(30);
+/// How often it is looked whether they have ended.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// A running secondary.
+pub(super) struct Secondary {
+    core: Mutex<Core>,
+    /// A request was finished.
+    finished: Condvar,
+    outbox: Outbox,
+    pub(super) local: Local,
+    pool: Pool<Task>,
+    pub(super) buffers: BufferPool,
+    connection: Connection,
+    ending: Ending,
+    /// Told to end; otherwise the end is a connection's loss.
+    stopped: AtomicBool,
+    timeout: Duration,
+    watch: Mutex<Watch>,
+    pub(super) counts: Counts,
+}
+
+/// What the lock guards.
+struct Core {
+    engine: engine::Secondary,
+    taken: HashMap<u64, Taken>,
+    actions: Vec<Action>,
+}
+
+/// A request, and where its data is.
+pub(super) struct Taken {
+    /// The primary's number.
+    pub seq: u64,
+    /// What belongs to it.
+    pub data: Data,
+}
+
+/// The data of a request.
+pub(super) enum Data {
+    /// None.
+    None,
+    /// What a write stores.
+    Content(Content),
+    /// Where a read puts what it finds; filled, it is what is answered.
+    Space(Space),
+}
+
+/// What is to be done without the lock.
+#[derive(Default)]
+struct Work {
+    sends: bool,
+    tasks: Vec<Task>,
+}
+
+/// Answers a primary and serves it until its connections end. Returns the exit code.
+pub fn run(
+    link: &Arc<Link>,
+    resource: &Resource,
+    primary: &Introduction,
+    connections: [OwnedFd; 2],
+) -> Result<u8, RoleError> {
+    let Prepared { component, metadata, geometry } =
+        disk::open_for_use(&resource.local, &resource.name)?;
+    let local = Local::new(component, geometry, resource.metaflush);
+    let [first, second] = connections;
+    let incoming = peer::prepare(first, resource.timeout)?;
+    let outgoing = peer::prepare(second, resource.timeout)?;
+    let metadata = match serve::answer(&local, resource, metadata, primary, &incoming) {
+        Ok(metadata) => metadata,
+        Err(error) => return Ok(refused(link, &error)),
+    };
+    incoming.set_read_timeout(Some(SILENCE))?;
+    let style = Style {
+        version: primary.version,
+        compression: resource.compression,
+        checksum: resource.checksum,
+    };
+    let secondary = Arc::new(Secondary {
+        core: Mutex::new(Core {
+            engine: engine::Secondary::new(metadata),
+            taken: HashMap::new(),
+            actions: Vec::new(),
+        }),
+        finished: Condvar::new(),
+        outbox: Outbox::new(style),
+        local,
+        pool: Pool::default(),
+        buffers: BufferPool::new(resource.buffers as usize),
+        connection: Connection { outgoing: outgoing.clone(), incoming },
+        ending: Ending::new(link.clone()),
+        stopped: AtomicBool::new(false),
+        timeout: resource.timeout,
+        watch: Mutex::default(),
+        counts: Counts::default(),
+    });
+    secondary.outbox.open(outgoing, primary.version);
+    let threads = secondary.start()?;
+    link.send(&FromWorker::Started);
+    link.send(&FromWorker::Hook(HookEvent::Connect));
+    log::info!("serving the primary");
+    let code = station::attend(link, &secondary.ending, &*secondary);
+    secondary.end(threads);
+    link.send(&FromWorker::Hook(HookEvent::Disconnect));
+    let stopped = secondary.stopped.load(Ordering::Relaxed);
+    Ok(code.unwrap_or(if stopped { exit::OK } else { exit::TEMPORARY }))
+}
+
+/// Says why there is no agreement; returns the exit code.
+fn refused(link: &Link, error: &ServeError) -> u8 {
+    log::error!("{error}");
+    match error {
+        ServeError::Refused(refusal) => {
+            if *refusal == engine::handshake::Refusal::SplitBrain {
+                link.send(&FromWorker::Hook(HookEvent::SplitBrain));
+            }
+            exit::CONFIG
+        }
+        ServeError::Io(_) => exit::TEMPORARY,
+        ServeError::Disk(error) => error.exit_code(),
+    }
+}
+
+impl Secondary {
+    /// Starts the threads.
+    fn start(self: &Arc<Self>) -> io::Result<Vec<JoinHandle<()>>> {
+        let secondary = self.clone();
+        let finish = move |task| {
+            let ended = secondary.local.carry_out(task);
+            secondary.take_note([ended]);
+        };
+        let mut threads = self.pool.start(pool::THREADS, finish)?;
+        let named = |name: &str| thread::Builder::new().name(name.to_owned());
+        let secondary = self.clone();
+        threads.push(named("sender").spawn(move || secondary.outbox.attend())?);
+        let secondary = self.clone();
+        threads.push(named("peer").spawn(move || secondary.serve())?);
+        Ok(threads)
+    }
+
+    /// Receives until the connection ends, finishes what was received, and ends the role.
+    fn serve(&self) {
+        let inbox = Inbox::new(self.connection.incoming.clone());
+        let error = Arrivals::new(self, inbox).receive();
+        if !self.stopped.load(Ordering::Relaxed) {
+            log::warn!("the connection to the primary ended: {error}");
+        }
+        // Nothing more is to be taken from it, but answers may still go out.
+        let _ = self.connection.incoming.shutdown(std::net::Shutdown::Both);
+        let deadline = Instant::now() + LAST_REQUESTS;
+        let mut core = lock(&self.core);
+        while core.engine.requests() > 0 && Instant::now() < deadline {
+            let waited = self.finished.wait_timeout(core, LOOK);
+            core = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        drop(core);
+        self.ending.reached();
+    }
+
+    /// Closes everything and waits for the threads.
+    fn end(&self, threads: Vec<JoinHandle<()>>) {
+        self.connection.shut();
+        self.buffers.close();
+        self.outbox.end();
+        self.pool.close();
+        for thread in threads {
+            if thread.join().is_err() {
+                log::error!("a thread of the worker panicked");
+            }
+        }
+    }
+
+    /// Tells the engine of requests that arrived, and does what it wants.
+    pub(super) fn take(&self, arrivals: &mut Vec<Arrival>) {
+        let mut work = Work::default();
+        let mut core = lock(&self.core);
+        for arrival in arrivals.drain(..) {
+            core.taken.insert(arrival.id, arrival.taken);
+            core.step(arrival.event, &self.outbox, &mut work);
+        }
+        drop(core);
+        self.carry_out(work, true);
+    }
+
+    /// Does the engine's work, and what comes of it; at once where that is quick and `here` allows.
+    fn carry_out(&self, mut work: Work, here: bool) {
+        loop {
+            if work.sends {
+                work.sends = false;
+                self.outbox.drain();
+            }
+            let mut ended = Vec::new();
+            let quick = here && self.local.is_quick();
+            for task in work.tasks.drain(..) {
+                if quick && task.may_be_quick() {
+                    ended.push(self.local.carry_out(task));
+                } else if let Err(task) = self.pool.submit(task) {
+                    ended.push(self.local.carry_out(task));
+                }
+            }
+            if ended.is_empty() {
+                return;
+            }
+            self.note(ended, &mut work);
+        }
+    }
+
+    fn take_note(&self, ended: impl IntoIterator<Item = Ended>) {
+        let mut work = Work::default();
+        self.note(ended, &mut work);
+        self.carry_out(work, false);
+    }
+
+    fn note(&self, ended: impl IntoIterator<Item = Ended>, work: &mut Work) {
+        let mut core = lock(&self.core);
+        for ended in ended {
+            core.ended(ended, &self.outbox, work);
+        }
+        if core.engine.requests() == 0 {
+            self.finished.notify_all();
+        }
+    }
+}
+
+impl Core {
+    fn ended(&mut self, ended: Ended, outbox: &Outbox, work: &mut Work) {
+        let event = match ended {
+            Ended::Read(operation, _, space, outcome) => {
+                if let Some(taken) = self.taken_of(operation) {
+                    taken.data = Data::Space(space);
+                }
+                Event::LocalDone(operation, outcome)
+            }
+            Ended::Operation(operation, outcome) => Event::LocalDone(operation, outcome),
+            Ended::Metadata(ticket, outcome) => Event::MetadataWritten(ticket, outcome),
+            // A secondary's map is only ever cleared, and nobody waits for that.
+            Ended::Map(..) | Ended::Nothing => return,
+        };
+        self.step(event, outbox, work);
+    }
+
+    fn taken_of(&mut self, operation: Operation) -> Option<&mut Taken> {
+        match operation.owner {
+            Owner::Request(id) => self.taken.get_mut(&id),
+            Owner::Engine(_) => None,
+        }
+    }
+
+    fn step(&mut self, event: Event, outbox: &Outbox, work: &mut Work) {
+        let mut actions = std::mem::take(&mut self.actions);
+        self.engine.handle(event, &mut actions);
+        for action in actions.drain(..) {
+            self.act(action, outbox, work);
+        }
+        self.actions = actions;
+    }
+
+    fn act(&mut self, action: Action, outbox: &Outbox, work: &mut Work) {
+        match action {
+            Action::ReadLocal(operation, range) => {
+                let taken = self.taken_of(operation).expect("a read waits for its answer");
+                match std::mem::replace(&mut taken.data, Data::None) {
+                    Data::Space(space) => work.tasks.push(Task::Read(operation, range, space)),
+                    Data::None | Data::Content(_) => unreachable!("a read came with its buffer"),
+                }
+            }
+            Action::WriteLocal(operation, range) => {
+                let taken = self.taken_of(operation).expect("a write waits for its answer");
+                match std::mem::replace(&mut taken.data, Data::None) {
+                    Data::Content(content) => {
+                        work.tasks.push(Task::Write(operation, range, content));
+                    }
+                    Data::None | Data::Space(_) => unreachable!("a write came with its data"),
+                }
+            }
+            Action::DeleteLocal(operation, range) => {
+                work.tasks.push(Task::Delete(operation, range));
+            }
+            Action::FlushLocal(operation) => work.tasks.push(Task::Flush(operation)),
+            Action::Reply { id, received, outcome } => {
+                if let Some(message) = self.reply(id, received, outcome) {
+                    outbox.put(message);
+                    work.sends = true;
+                }
+            }
+            Action::ClearMap => work.tasks.push(Task::ClearMap),
+            Action::WriteMetadata(ticket, metadata) => {
+                work.tasks.push(Task::Metadata(ticket, metadata));
+            }
+        }
+    }
+
+    fn reply(&mut self, id: u64, received: bool, outcome: engine::Outcome) -> Option<Message> {
+        if received {
+            let seq = self.taken.get(&id)?.seq;
+            return Some(Message::Reply(PeerReply { seq, received, error: None }, Payload::None));
+        }
+        let Taken { seq, data } = self.taken.remove(&id)?;
+        let error = outcome.err();
+        let payload = match data {
+            Data::Space(Space::Pooled(buffer)) if error.is_none() => Payload::Own(buffer),
+            _ => Payload::None,
+        };
+        Some(Message::Reply(PeerReply { seq, received, error }, payload))
+    }
+}
+
+impl Station for Secondary {
+    fn tick(&self, _milliseconds: u64) {
+        let mut work = Work::default();
+        lock(&self.core).step(Event::Tick, &self.outbox, &mut work);
+        self.carry_out(work, false);
+        self.local.look();
+        let mut watch = lock(&self.watch);
+        watch.second(self.outbox.progress(), self.outbox.is_stuck(), false, false);
+        if let Some(complaint) = watch.complaint(self.timeout) {
+            log::warn!("closing the connection: {complaint}");
+            self.connection.shut();
+            watch.forgive();
+        }
+    }
+
+    fn status(&self) -> WorkerStatus {
+        let metadata = lock(&self.core).engine.metadata().clone();
+        let queues = Queues {
+            local: self.pool.waiting() as u64,
+            send: self.outbox.waiting() as u64,
+            ..Queues::default()
+        };
+        secondary_status(&self.local, &metadata, &self.counts, queues)
+    }
+
+    fn reload(&self, resource: Resource) {
+        self.outbox.set_style(resource.compression, resource.checksum);
+        self.local.set_metaflush(resource.metaflush);
+    }
+
+    fn connection(&self, number: u32, _result: Result<OwnedFd, String>) {
+        log::debug!("connection {number}, which nobody asked for");
+    }
+
+    fn stop(&self) {
+        self.stopped.store(true, Ordering::Relaxed);
+        self.connection.shut();
+    }
+}

@@ -1,0 +1,127 @@
+//! The control thread of a worker, for either role: ticks, status, reload and stop.
+//!
+//! Never does I/O on the component or the peer. It ends when the role has ended, or a bounded time
+//! after it was told to stop or hastd's main process was gone.
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use super::channel::{FromWorker, ToWorker};
+use super::exit;
+use super::link::{Link, LinkError};
+use crate::config::Resource;
+use crate::control::WorkerStatus;
+
+/// How often a role looks at the time.
+const TICK: Duration = Duration::from_secs(1);
+/// How long a role may take to end cleanly. (The main process may be less patient.)
+const STOP: Duration = Duration::from_secs(60);
+/// How long it may take when nobody is left to take its place in an orderly way.
+const ABANDONED: Duration = Duration::from_secs(2);
+
+/// A role, as the control thread sees it. No method waits for the component or the peer.
+pub trait Station {
+    /// A second passed. `milliseconds` since the role was taken.
+    fn tick(&self, milliseconds: u64);
+    /// How it is.
+    fn status(&self) -> WorkerStatus;
+    /// The configuration changed in place.
+    fn reload(&self, resource: Resource);
+    /// A connection that was asked for, or why there is none.
+    fn connection(&self, number: u32, result: Result<OwnedFd, String>);
+    /// Begin to end: say so through the [`Ending`] when done.
+    fn stop(&self);
+}
+
+/// How a role says that it has ended.
+#[derive(Debug)]
+pub struct Ending {
+    link: Arc<Link>,
+    ended: AtomicBool,
+}
+
+impl Ending {
+    /// A role that goes on.
+    pub fn new(link: Arc<Link>) -> Self {
+        Self { link, ended: AtomicBool::new(false) }
+    }
+
+    /// The role has ended: lets [`attend`] return.
+    pub fn reached(&self) {
+        self.ended.store(true, Ordering::Release);
+        self.link.hang_up();
+    }
+}
+
+/// Serves the main process until the role has ended. Returns the exit code, where that is not the
+/// role's to say.
+pub fn attend(link: &Link, ending: &Ending, station: &dyn Station) -> Option<u8> {
+    let begun = Instant::now();
+    let mut next_tick = begun + TICK;
+    let mut give_up: Option<Instant> = None;
+    let mut abandoned = false;
+    loop {
+        let now = Instant::now();
+        if ending.ended.load(Ordering::Acquire) {
+            return None;
+        }
+        if give_up.is_some_and(|deadline| now >= deadline) {
+            log::warn!("the role could not be ended in time; what is left is as after a crash");
+            return Some(exit::TEMPORARY);
+        }
+        if now >= next_tick {
+            station.tick(begun.elapsed().as_millis() as u64);
+            next_tick = now + TICK;
+        }
+        let received = if abandoned {
+            // Nothing comes any more: an early end is found out within this.
+            std::thread::sleep(Duration::from_millis(10));
+            continue;
+        } else {
+            link.receive(Some(give_up.map_or(next_tick, |deadline| deadline.min(next_tick))))
+        };
+        match received {
+            Ok(None) => {}
+            Ok(Some((ToWorker::Stop, _))) => {
+                if give_up.is_none() {
+                    give_up = Some(Instant::now() + STOP);
+                    station.stop();
+                }
+            }
+            Ok(Some((message, descriptors))) => obey(link, station, message, descriptors),
+            Err(_) if ending.ended.load(Ordering::Acquire) => return None,
+            Err(error) => {
+                match error {
+                    LinkError::Closed => log::warn!("{error}: ending"),
+                    error => log::error!("{error}"),
+                }
+                abandoned = true;
+                if give_up.is_none() {
+                    station.stop();
+                }
+                give_up = Some(Instant::now() + ABANDONED);
+            }
+        }
+    }
+}
+
+fn obey(link: &Link, station: &dyn Station, message: ToWorker, mut descriptors: Vec<OwnedFd>) {
+    match message {
+        ToWorker::Connection { number } => {
+            if let Some(descriptor) = descriptors.pop() {
+                station.connection(number, Ok(descriptor));
+            }
+        }
+        ToWorker::ConnectionFailed { number, reason } => station.connection(number, Err(reason)),
+        ToWorker::Reload(resource) => station.reload(*resource),
+        ToWorker::Status { number } => {
+            let status = station.status().to_nv();
+            link.send(&FromWorker::Report { number, status });
+        }
+        ToWorker::Begin(_) => log::warn!("told to begin while at it: ignored"),
+        // The caller sees to it.
+        ToWorker::Stop => {}
+    }
+}
