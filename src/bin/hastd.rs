@@ -1,1 +1,5 @@
-fn main() {}
+//! hastd: the daemon.
+
+fn main() -> std::process::ExitCode {
+    hast::daemon::main()
+}

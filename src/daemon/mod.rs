@@ -1,1 +1,42 @@
-//! (in work)
+//! hastd's main process: one thread and one loop, which waits for everything at once and for
+//! nothing in particular.
+//!
+//! | file | what |
+//! | --- | --- |
+//! | [`startup`] | from the command line to the loop |
+//! | [`event_loop`] | what the process owns, and the loop |
+//! | [`reactor`], [`timers`] | what the loop waits for |
+//! | [`lifecycle`] | decides what a resource does next |
+//! | [`resources`], [`worker_process`] | carries that out |
+//! | [`control_server`], [`requests`] | hastctl: connections, meaning |
+//! | [`meeting`], [`incoming`] | peers: connections, meaning |
+//! | [`connector`], [`resolver`] | connections and names for workers |
+//! | [`hooks`] | `exec` programs |
+//! | [`reload`] | SIGHUP |
+//!
+//! Never does I/O on a component and never speaks the peer protocol beyond its first three
+//! messages: workers do, and a crash of one touches no other resource. The only other
+//! threads are short-lived and look names up or read the configuration.
+
+mod arguments;
+mod connector;
+mod control_server;
+mod conversation;
+mod event_loop;
+mod hooks;
+mod incoming;
+mod lifecycle;
+mod listener;
+mod meeting;
+mod pidfile;
+mod reactor;
+mod reload;
+mod requests;
+mod resolver;
+mod resources;
+mod signals;
+mod startup;
+mod timers;
+mod worker_process;
+
+pub use startup::main;

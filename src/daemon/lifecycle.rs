@@ -1,0 +1,307 @@
+//! What a resource does next: its role, the stage its worker is in, and one function
+//! that makes the next state and the actions from the present state and an event.
+//!
+//! ```text
+//!                 spawn            started
+//!        Idle ------------> Starting ------> Running
+//!         ^ ^                |  |  |            |
+//!         | |   ended        |  |  | stop       | stop
+//!         | +----------------+  |  v            v
+//!         |      ended          | Stopping <----+
+//!         +---------------------|---+
+//!                               v  died by a signal or EX_TEMPFAIL (primary only)
+//!                            BackOff ------> Starting
+//! ```
+//!
+//! Decides and does nothing itself: no process, clock or descriptor. There is at most one
+//! worker of a resource: the next one is started only after the last has ended.
+
+use std::time::Duration;
+
+use crate::engine::primary::Promotion;
+use crate::terms::Role;
+
+/// First wait before a primary that died is started again; doubled each time.
+const BACK_OFF_FIRST: Duration = Duration::from_secs(1);
+/// Longest such wait.
+const BACK_OFF_MAX: Duration = Duration::from_secs(30);
+/// A worker that lived this long begins with the first wait again.
+const LONG_LIFE: Duration = Duration::from_mins(1);
+
+/// What a resource's worker is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// There is none, and none is wanted.
+    Idle,
+    /// It has been started and has not yet taken its role.
+    Starting,
+    /// It is at work.
+    Running,
+    /// It has been told to end.
+    Stopping,
+    /// It died, and will be started again.
+    BackOff,
+}
+
+/// What happens to a resource.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event {
+    /// The administrator wants a role.
+    Command {
+        /// Which.
+        role: Role,
+        /// Even where the component is known to be inconsistent.
+        force: bool,
+    },
+    /// The resource changed so much that its worker must begin anew.
+    Restart(Promotion),
+    /// A primary opened a first connection: an older one's worker must go.
+    Displaced,
+    /// A primary opened the second connection too.
+    Met,
+    /// The worker has taken its role.
+    Started,
+    /// The worker says that it can not take its role.
+    Refused,
+    /// The worker has ended.
+    Ended {
+        /// By a signal, or with EX_TEMPFAIL, or it could not even be started.
+        may_return: bool,
+        /// How long it was there.
+        lived: Duration,
+    },
+    /// The present stage has lasted as long as it may.
+    StageOver,
+}
+
+/// What is to be done about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// Start a worker that takes the device over.
+    SpawnPrimary(Promotion),
+    /// Start a worker for the two connections that are there.
+    SpawnSecondary,
+    /// Tell the worker to end, and say [`Event::StageOver`] when it takes too long.
+    Stop,
+    /// End the worker now.
+    Kill,
+    /// Say [`Event::StageOver`] after this time.
+    Wait(Duration),
+    /// The role is taken: whoever waits for it may go on.
+    Settled,
+    /// The role that was announced last is no longer the resource's.
+    Announce {
+        /// What it was.
+        old: Role,
+        /// What it is.
+        new: Role,
+    },
+}
+
+/// A resource's role and stage.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lifecycle {
+    role: Role,
+    stage: Stage,
+    /// With what a primary's next worker starts.
+    promotion: Promotion,
+    /// The worker said that it can not take its role.
+    refused: bool,
+    /// A primary that is restarted leaves its role for a moment, and that is announced.
+    leaves_role: bool,
+    /// The role last told to the world.
+    announced: Role,
+    /// The wait before the next restart.
+    back_off: Duration,
+}
+
+impl Default for Lifecycle {
+    fn default() -> Self {
+        Self {
+            role: Role::Init,
+            stage: Stage::Idle,
+            promotion: Promotion::Asked,
+            refused: false,
+            leaves_role: false,
+            announced: Role::Init,
+            back_off: BACK_OFF_FIRST,
+        }
+    }
+}
+
+impl Lifecycle {
+    /// The role: the one wanted, from the moment it is.
+    pub const fn role(&self) -> Role {
+        self.role
+    }
+
+    /// The stage.
+    pub const fn stage(&self) -> Stage {
+        self.stage
+    }
+
+    /// Whether the role is really taken (or none is): nothing is under way.
+    pub const fn is_settled(&self) -> bool {
+        match self.stage {
+            Stage::Idle | Stage::Running | Stage::BackOff => true,
+            // A secondary's workers come and go with its primary's connections.
+            Stage::Starting => matches!(self.role, Role::Secondary),
+            Stage::Stopping => false,
+        }
+    }
+
+    /// Takes an event in.
+    pub fn step(&mut self, event: Event) -> Vec<Action> {
+        match (self.stage, event) {
+            (stage, Event::Command { role, force }) => self.command(stage, role, force),
+            (stage, Event::Restart(promotion)) => self.restart(stage, promotion),
+
+            (Stage::Idle, Event::Met) if self.role == Role::Secondary => {
+                self.stage = Stage::Starting;
+                vec![Action::SpawnSecondary]
+            }
+            (Stage::Starting | Stage::Running, Event::Displaced)
+                if self.role == Role::Secondary =>
+            {
+                self.stage = Stage::Stopping;
+                vec![Action::Stop]
+            }
+            (Stage::Starting, Event::Started) => {
+                self.stage = Stage::Running;
+                self.promotion = Promotion::Resumed;
+                self.settled()
+            }
+            (Stage::Starting | Stage::Running, Event::Refused) => {
+                self.refused = true;
+                Vec::new()
+            }
+            (Stage::Starting | Stage::Running, Event::Ended { may_return, lived }) => {
+                self.ended(may_return, lived)
+            }
+            (Stage::Stopping, Event::Ended { .. }) => self.stopped(),
+            (Stage::Stopping, Event::StageOver) => vec![Action::Kill],
+            (Stage::BackOff, Event::StageOver) => self.spawn_primary(),
+
+            // Late or out of place: a stop crossed a start, a meeting came to nothing, a timer
+            // fired as its stage ended.
+            (
+                Stage::Idle,
+                Event::Displaced
+                | Event::Met
+                | Event::Started
+                | Event::Refused
+                | Event::Ended { .. }
+                | Event::StageOver,
+            )
+            | (Stage::Starting, Event::Displaced | Event::Met | Event::StageOver)
+            | (Stage::Running, Event::Displaced | Event::Met | Event::Started | Event::StageOver)
+            | (Stage::Stopping, Event::Displaced | Event::Met | Event::Started | Event::Refused)
+            | (
+                Stage::BackOff,
+                Event::Displaced
+                | Event::Met
+                | Event::Started
+                | Event::Refused
+                | Event::Ended { .. },
+            ) => Vec::new(),
+        }
+    }
+
+    fn command(&mut self, stage: Stage, role: Role, force: bool) -> Vec<Action> {
+        if role == self.role {
+            return Vec::new();
+        }
+        self.role = role;
+        self.leaves_role = false;
+        self.promotion = if force {
+            Promotion::Forced
+        } else {
+            Promotion::Asked
+        };
+        self.back_off = BACK_OFF_FIRST;
+        match stage {
+            Stage::Idle | Stage::BackOff => self.begin(),
+            Stage::Starting | Stage::Running => {
+                self.stage = Stage::Stopping;
+                vec![Action::Stop]
+            }
+            Stage::Stopping => Vec::new(),
+        }
+    }
+
+    fn restart(&mut self, stage: Stage, promotion: Promotion) -> Vec<Action> {
+        self.promotion = promotion;
+        match stage {
+            Stage::Starting | Stage::Running => {
+                self.stage = Stage::Stopping;
+                self.leaves_role = self.role == Role::Primary;
+                vec![Action::Stop]
+            }
+            Stage::Idle | Stage::Stopping | Stage::BackOff => Vec::new(),
+        }
+    }
+
+    /// From having no worker, into the role.
+    fn begin(&mut self) -> Vec<Action> {
+        match self.role {
+            Role::Primary => self.spawn_primary(),
+            Role::Init | Role::Secondary => {
+                self.stage = Stage::Idle;
+                self.settled()
+            }
+        }
+    }
+
+    fn spawn_primary(&mut self) -> Vec<Action> {
+        self.stage = Stage::Starting;
+        self.refused = false;
+        vec![Action::SpawnPrimary(self.promotion)]
+    }
+
+    fn stopped(&mut self) -> Vec<Action> {
+        let mut actions = Vec::new();
+        if std::mem::take(&mut self.leaves_role) {
+            actions.extend(self.announce(Role::Init));
+        }
+        actions.extend(self.begin());
+        actions
+    }
+
+    fn ended(&mut self, may_return: bool, lived: Duration) -> Vec<Action> {
+        // Who asked for a role and was refused is told so, once; a primary that was at work
+        // comes back by itself.
+        let final_refusal = self.refused && self.promotion != Promotion::Resumed;
+        self.refused = false;
+        match self.role {
+            Role::Primary if may_return && !final_refusal => {
+                if lived >= LONG_LIFE {
+                    self.back_off = BACK_OFF_FIRST;
+                }
+                let wait = self.back_off;
+                self.back_off = (wait * 2).min(BACK_OFF_MAX);
+                self.stage = Stage::BackOff;
+                vec![Action::Wait(wait)]
+            }
+            Role::Primary => {
+                self.role = Role::Init;
+                self.begin()
+            }
+            Role::Init | Role::Secondary => self.begin(),
+        }
+    }
+
+    fn settled(&mut self) -> Vec<Action> {
+        let mut actions: Vec<Action> = self.announce(self.role).into_iter().collect();
+        actions.push(Action::Settled);
+        actions
+    }
+
+    fn announce(&mut self, new: Role) -> Option<Action> {
+        let old = std::mem::replace(&mut self.announced, new);
+        (old != new).then_some(Action::Announce { old, new })
+    }
+}
+
+#[cfg(test)]
+#[path = "lifecycle_tests.rs"]
+mod tests;

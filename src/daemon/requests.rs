@@ -1,0 +1,365 @@
+//! What hastctl asks (spec, section 5), and the replies that wait for workers.
+//!
+//! Invariant: each request is answered once, a status within [`STATUS_TIME`], a change of role
+//! within [`ROLE_TIME`], with what is known by then.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use mio::Token;
+
+use super::event_loop::Daemon;
+use super::lifecycle::{Event, Stage};
+use super::reactor::Deadline;
+use super::resources::Managed;
+use super::timers::TimerId;
+use crate::control::{
+    Condition, Connection, Details, ErrorCode, Failure, LocalState, PeerState, Queues, Request,
+    ResourceStatus, RoleReply, Selection, Statistics, StatusReply, WorkerStatus, failure_reply,
+};
+use crate::nv::Nv;
+use crate::terms::Role;
+use crate::worker::channel::ToWorker;
+
+/// How long workers may take to report.
+const STATUS_TIME: Duration = Duration::from_secs(2);
+/// How long workers may take to change roles before hastctl is told to look again later.
+const ROLE_TIME: Duration = Duration::from_secs(10);
+
+/// What is known of the answer for one resource; none while its worker is waited for.
+type Slots<T> = Vec<(String, Option<Result<T, Failure>>)>;
+
+/// A request that waits for workers.
+#[derive(Debug)]
+enum Pending {
+    Role {
+        wanted: Role,
+        /// The role before, which is the answer once the new one is taken.
+        before: HashMap<String, Role>,
+        slots: Slots<Role>,
+        timer: TimerId,
+    },
+    Status {
+        number: u32,
+        slots: Slots<ResourceStatus>,
+        timer: TimerId,
+    },
+}
+
+/// The requests that wait, by client.
+#[derive(Debug, Default)]
+pub struct Requests {
+    pending: HashMap<Token, Pending>,
+    /// Tells a report that is asked for now from a late one.
+    number: u32,
+}
+
+impl Daemon {
+    /// A client has sent a request.
+    pub(super) fn requested(&mut self, client: Token, request: &Nv) {
+        match Request::from_nv(request) {
+            Ok(Request::Status { resources }) => self.status(client, &resources),
+            Ok(Request::SetRole {
+                role,
+                resources,
+                force,
+            }) => self.set_role(client, role, force, &resources),
+            Err(code) => {
+                log::error!("Control request refused: {code}.");
+                let reply = failure_reply(&code.into());
+                self.control.answer(&mut self.reactor, client, &reply);
+            }
+        }
+    }
+
+    fn names(&self, selection: &Selection) -> Vec<String> {
+        match selection {
+            Selection::All => {
+                let resources = self.config.resources.iter();
+                resources.map(|resource| resource.name.clone()).collect()
+            }
+            Selection::Named(names) => names.clone(),
+        }
+    }
+
+    fn configured(&self, name: &str) -> Option<&Managed> {
+        self.resources.get(name).filter(|managed| !managed.removed)
+    }
+
+    fn set_role(&mut self, client: Token, role: Role, force: bool, selection: &Selection) {
+        let mut slots = Slots::new();
+        let mut before = HashMap::new();
+        for name in self.names(selection) {
+            let slot = match self.configured(&name) {
+                None => Some(Err(ErrorCode::NO_SUCH_RESOURCE.into())),
+                Some(_) if self.ending => {
+                    let failure = Failure::new(ErrorCode::REFUSED, "hastd is ending");
+                    Some(Err(failure))
+                }
+                Some(managed) => {
+                    before
+                        .entry(name.clone())
+                        .or_insert(managed.lifecycle.role());
+                    self.happen(&name, Event::Command { role, force });
+                    None
+                }
+            };
+            slots.push((name, slot));
+        }
+        let names: Vec<String> = before.keys().cloned().collect();
+        let timer = self.reactor.after(ROLE_TIME, Deadline::Request(client));
+        let pending = Pending::Role {
+            wanted: role,
+            before,
+            slots,
+            timer,
+        };
+        self.requests.pending.insert(client, pending);
+        for name in names {
+            self.answer_roles(&name);
+        }
+        self.answer_complete();
+    }
+
+    /// Answers what waited for a resource to take its role, if it has.
+    pub(super) fn answer_roles(&mut self, name: &str) {
+        let Some(managed) = self.resources.get(name) else {
+            return;
+        };
+        if !managed.lifecycle.is_settled() {
+            return;
+        }
+        let role = managed.lifecycle.role();
+        for pending in self.requests.pending.values_mut() {
+            let Pending::Role {
+                wanted,
+                before,
+                slots,
+                ..
+            } = pending
+            else {
+                continue;
+            };
+            for (_, slot) in slots
+                .iter_mut()
+                .filter(|(own, slot)| own == name && slot.is_none())
+            {
+                let previous = before.get(name).copied().unwrap_or(Role::Init);
+                *slot = Some(if role == *wanted {
+                    Ok(previous)
+                } else {
+                    Err(refused(managed, role))
+                });
+            }
+        }
+        self.answer_complete();
+    }
+
+    fn status(&mut self, client: Token, selection: &Selection) {
+        self.requests.number = self.requests.number.wrapping_add(1);
+        let number = self.requests.number;
+        let mut slots = Slots::new();
+        for name in self.names(selection) {
+            let slot = match self.configured(&name) {
+                None => Some(Err(ErrorCode::NO_SUCH_RESOURCE.into())),
+                Some(managed) if managed.lifecycle.stage() == Stage::Running => {
+                    self.tell(&name, &ToWorker::Status { number }, Vec::new());
+                    None
+                }
+                Some(managed) => Some(Ok(status_without_report(managed))),
+            };
+            slots.push((name, slot));
+        }
+        let timer = self.reactor.after(STATUS_TIME, Deadline::Request(client));
+        let pending = Pending::Status {
+            number,
+            slots,
+            timer,
+        };
+        self.requests.pending.insert(client, pending);
+        self.answer_complete();
+    }
+
+    /// A worker has reported.
+    pub(super) fn reported(&mut self, name: &str, number: u32, report: &Nv) {
+        let Some(managed) = self.resources.get(name) else {
+            return;
+        };
+        let mut status = known_status(managed);
+        status.worker = Some(match WorkerStatus::from_nv(report) {
+            Ok(report) => report,
+            Err(entry) => unknown(&format!("its worker's report has no usable '{entry}'")),
+        });
+        self.fill_status(name, Some(number), &status);
+    }
+
+    /// A worker has ended: no report will come.
+    pub(super) fn no_report_from(&mut self, name: &str) {
+        if let Some(managed) = self.resources.get(name) {
+            let mut status = known_status(managed);
+            status.worker = Some(unknown("its worker has just ended"));
+            self.fill_status(name, None, &status);
+        }
+    }
+
+    fn fill_status(&mut self, name: &str, wanted: Option<u32>, status: &ResourceStatus) {
+        for pending in self.requests.pending.values_mut() {
+            if let Pending::Status { number, slots, .. } = pending
+                && wanted.is_none_or(|wanted| wanted == *number)
+            {
+                for (_, slot) in slots.iter_mut().filter(|(own, _)| own == name) {
+                    slot.get_or_insert_with(|| Ok(status.clone()));
+                }
+            }
+        }
+        self.answer_complete();
+    }
+
+    /// A request has waited long enough: what is not known is said not to be.
+    pub(super) fn request_overdue(&mut self, client: Token) {
+        let Some(pending) = self.requests.pending.get_mut(&client) else {
+            return;
+        };
+        match pending {
+            Pending::Role { slots, .. } => {
+                for (name, slot) in slots {
+                    let managed = self.resources.get(name);
+                    slot.get_or_insert_with(|| Err(too_slow(managed)));
+                }
+            }
+            Pending::Status { slots, .. } => {
+                let seconds = STATUS_TIME.as_secs();
+                for (name, slot) in slots {
+                    let managed = self.resources.get(name);
+                    slot.get_or_insert_with(|| match managed {
+                        None => Err(ErrorCode::NO_SUCH_RESOURCE.into()),
+                        Some(managed) => Ok(ResourceStatus {
+                            worker: Some(unknown(&format!(
+                                "its worker did not answer within {seconds} s"
+                            ))),
+                            ..known_status(managed)
+                        }),
+                    });
+                }
+            }
+        }
+        self.answer_complete();
+    }
+
+    /// Sends the replies that are complete.
+    fn answer_complete(&mut self) {
+        let complete: Vec<Token> = self
+            .requests
+            .pending
+            .iter()
+            .filter(|(_, pending)| pending.is_complete())
+            .map(|(client, _)| *client)
+            .collect();
+        for client in complete {
+            if let Some(pending) = self.requests.pending.remove(&client) {
+                let (reply, timer) = pending.into_reply();
+                self.reactor.cancel(timer);
+                self.control.answer(&mut self.reactor, client, &reply);
+            }
+        }
+    }
+}
+
+impl Pending {
+    fn is_complete(&self) -> bool {
+        match self {
+            Self::Role { slots, .. } => slots.iter().all(|(_, slot)| slot.is_some()),
+            Self::Status { slots, .. } => slots.iter().all(|(_, slot)| slot.is_some()),
+        }
+    }
+
+    fn into_reply(self) -> (Nv, TimerId) {
+        match self {
+            Self::Role { slots, timer, .. } => {
+                let resources = filled(slots);
+                (RoleReply { resources }.to_nv(), timer)
+            }
+            Self::Status { slots, timer, .. } => {
+                let resources = filled(slots);
+                (StatusReply { resources }.to_nv(), timer)
+            }
+        }
+    }
+}
+
+fn filled<T>(slots: Slots<T>) -> Vec<(String, Result<T, Failure>)> {
+    let filled = |(name, slot): (String, Option<_>)| slot.map(|result| (name, result));
+    slots.into_iter().filter_map(filled).collect()
+}
+
+fn refused(managed: &Managed, role: Role) -> Failure {
+    let message = match &managed.complaint {
+        Some(complaint) => complaint.clone(),
+        None => format!("another command came meanwhile: the role is {role}"),
+    };
+    Failure::new(ErrorCode::REFUSED, message)
+}
+
+fn too_slow(managed: Option<&Managed>) -> Failure {
+    let complaint = managed.and_then(|managed| managed.complaint.as_deref());
+    let message = format!(
+        "the role is not taken after {} s, hastd goes on trying ({}); see status and the log",
+        ROLE_TIME.as_secs(),
+        complaint.unwrap_or("a worker is starting or ending")
+    );
+    Failure::new(ErrorCode::REFUSED, message)
+}
+
+/// What the main process knows by itself.
+fn known_status(managed: &Managed) -> ResourceStatus {
+    let resource = &managed.resource;
+    ResourceStatus {
+        provname: resource.provname.clone(),
+        localpath: resource.local.display().to_string(),
+        remoteaddr: resource.remote_text().to_owned(),
+        sourceaddr: resource.source.as_ref().map(ToString::to_string),
+        replication: resource.replication,
+        checksum: resource.checksum,
+        compression: resource.compression,
+        role: managed.lifecycle.role(),
+        workerpid: managed
+            .worker
+            .as_ref()
+            .map_or(0, |worker| worker.pid().cast_signed()),
+        worker: None,
+    }
+}
+
+/// The status of a resource whose worker can not be asked.
+fn status_without_report(managed: &Managed) -> ResourceStatus {
+    let mut status = known_status(managed);
+    status.worker = match managed.lifecycle.stage() {
+        Stage::Idle | Stage::Running => None,
+        Stage::Starting => Some(unknown("its worker is starting")),
+        Stage::Stopping => Some(unknown("its worker is ending")),
+        Stage::BackOff => {
+            let why = managed.complaint.as_deref().unwrap_or("its worker died");
+            Some(unknown(&format!("{why}; it will be started again")))
+        }
+    };
+    status
+}
+
+/// A status that promises nothing, and says why.
+fn unknown(reason: &str) -> WorkerStatus {
+    WorkerStatus {
+        condition: Condition::Degraded,
+        dirty: 0,
+        extentsize: 0,
+        keepdirty: 0,
+        statistics: Statistics::default(),
+        queues: Queues::default(),
+        details: Some(Details {
+            connection: Connection::Disconnected,
+            peer: PeerState::Unknown,
+            local: LocalState::Inconsistent,
+            synchronisation: None,
+            reason: Some(reason.to_owned()),
+        }),
+    }
+}

@@ -1,0 +1,395 @@
+//! The resources and their workers: carries out what [`super::lifecycle`] decides.
+
+use std::os::fd::OwnedFd;
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use mio::Token;
+
+use super::event_loop::Daemon;
+use super::hooks::Hook;
+use super::lifecycle::{Action, Event, Lifecycle, Stage};
+use super::reactor::Deadline;
+use super::timers::TimerId;
+use super::worker_process::{Heard, WorkerError, WorkerProcess, log_end, may_return};
+use crate::config::Resource;
+use crate::logging::about;
+use crate::terms::Role;
+use crate::worker::channel::{Assignment, Begin, FromWorker, Introduction, ToWorker};
+
+/// How long a worker may take to end: a primary drains and flushes first.
+const STOP_TIME: Duration = Duration::from_secs(15);
+/// After it has been killed, how long until that is tried again.
+const KILL_TIME: Duration = Duration::from_secs(5);
+
+/// A pair of connections for a secondary's worker.
+#[derive(Debug)]
+pub struct Arrival {
+    /// Carries requests.
+    pub first: OwnedFd,
+    /// Carries replies.
+    pub second: OwnedFd,
+    /// What was agreed.
+    pub introduction: Introduction,
+}
+
+/// A resource as the main process sees it.
+#[derive(Debug)]
+pub struct Managed {
+    pub(super) resource: Resource,
+    pub(super) lifecycle: Lifecycle,
+    pub(super) worker: Option<WorkerProcess>,
+    pub(super) arrival: Option<Arrival>,
+    /// Why the last worker did not take its role, or lost it.
+    pub(super) complaint: Option<String>,
+    /// It is no longer configured: it goes when its worker has ended.
+    pub(super) removed: bool,
+    timer: Option<TimerId>,
+}
+
+impl Managed {
+    /// A resource in role init.
+    pub fn new(resource: Resource) -> Self {
+        Self {
+            resource,
+            lifecycle: Lifecycle::default(),
+            worker: None,
+            arrival: None,
+            complaint: None,
+            removed: false,
+            timer: None,
+        }
+    }
+}
+
+impl Daemon {
+    /// Tells a resource what happened, and does what follows.
+    pub(super) fn happen(&mut self, name: &str, event: Event) {
+        let Some(managed) = self.resources.get_mut(name) else {
+            return;
+        };
+        let (role, stage) = (managed.lifecycle.role(), managed.lifecycle.stage());
+        let actions = managed.lifecycle.step(event);
+        if managed.lifecycle.stage() != stage
+            && let Some(timer) = managed.timer.take()
+        {
+            self.reactor.cancel(timer);
+        }
+        let new = managed.lifecycle.role();
+        if new != role {
+            let _about = about(name, Some(role));
+            log::info!("Role changed to {new}.");
+        }
+        if new != Role::Secondary {
+            self.meetings.cancel(&mut self.reactor, name);
+        }
+        let _about = about(name, Some(new));
+        for action in actions {
+            self.act(name, action);
+        }
+        self.forget_removed(name);
+    }
+
+    fn act(&mut self, name: &str, action: Action) {
+        match action {
+            Action::SpawnPrimary(promotion) => {
+                self.spawn(name, |_| Some((Assignment::Primary(promotion), Vec::new())));
+            }
+            Action::SpawnSecondary => self.spawn(name, |managed| {
+                let arrival = managed.arrival.take()?;
+                let assignment = Assignment::Secondary(arrival.introduction);
+                Some((assignment, vec![arrival.first, arrival.second]))
+            }),
+            Action::Stop => {
+                self.tell(name, &ToWorker::Stop, Vec::new());
+                self.set_timer(name, STOP_TIME);
+            }
+            Action::Kill => {
+                if let Some(worker) = self.resources.get(name).and_then(|it| it.worker.as_ref()) {
+                    log::error!(
+                        "Worker process does not end, killing it (pid={}).",
+                        worker.pid()
+                    );
+                    worker.kill();
+                }
+                self.set_timer(name, KILL_TIME);
+            }
+            Action::Wait(time) => {
+                log::info!("Restarting worker process in {} s.", time.as_secs());
+                self.set_timer(name, time);
+            }
+            Action::Settled => {
+                self.answer_roles(name);
+                self.answer_parked(name);
+            }
+            Action::Announce { old, new } => {
+                if !self.ending {
+                    self.run_hook(name, "role", vec![old.word(), new.word()]);
+                }
+            }
+        }
+    }
+
+    fn spawn(
+        &mut self,
+        name: &str,
+        assign: impl FnOnce(&mut Managed) -> Option<(Assignment, Vec<OwnedFd>)>,
+    ) {
+        let Some(managed) = self.resources.get_mut(name) else {
+            return;
+        };
+        let assigned = assign(managed);
+        managed.complaint = None;
+        let Some((assignment, descriptors)) = assigned else {
+            return;
+        };
+        let begin = ToWorker::Begin(Box::new(Begin {
+            resource: managed.resource.clone(),
+            debug: self.settings.debug,
+            foreground: self.settings.foreground,
+            assignment,
+        }));
+        let (program, role) = (&self.settings.program, managed.lifecycle.role());
+        match WorkerProcess::spawn(&mut self.reactor, program, name, role) {
+            Ok(worker) => {
+                log::debug!("Worker process started (pid={}).", worker.pid());
+                self.workers.insert(worker.token(), name.to_owned());
+                managed.worker = Some(worker);
+                self.tell(name, &begin, descriptors);
+            }
+            Err(error) => {
+                log::error!("Unable to start a worker process: {error}");
+                managed.complaint = Some(format!("unable to start a worker process: {error}"));
+                let (may_return, lived) = (true, Duration::ZERO);
+                self.happen(name, Event::Ended { may_return, lived });
+            }
+        }
+    }
+
+    /// Sends a resource's worker a message; one that can not be talked to is ended.
+    pub(super) fn tell(&mut self, name: &str, message: &ToWorker, descriptors: Vec<OwnedFd>) {
+        let worker = self
+            .resources
+            .get_mut(name)
+            .and_then(|it| it.worker.as_mut());
+        if let Some(worker) = worker {
+            let sent = worker.send(message, descriptors);
+            check(worker, sent);
+        }
+    }
+
+    /// A worker's channel can be read from or written to.
+    pub(super) fn worker_ready(&mut self, token: Token) {
+        let Some(name) = self.workers.get(&token).cloned() else {
+            return;
+        };
+        if let Some(worker) = self
+            .resources
+            .get_mut(&name)
+            .and_then(|it| it.worker.as_mut())
+        {
+            let _about = about(&name, Some(worker.role()));
+            let flushed = worker.flush();
+            check(worker, flushed);
+        }
+        self.hear(&name);
+    }
+
+    /// Takes in what a worker has to say.
+    fn hear(&mut self, name: &str) {
+        loop {
+            let Some(managed) = self.resources.get_mut(name) else {
+                return;
+            };
+            let Some(worker) = managed.worker.as_mut() else {
+                return;
+            };
+            let role = worker.role();
+            let token = worker.token();
+            match worker.hear() {
+                Ok(Heard::Message(message)) => self.said(name, role, token, message),
+                // Its end is noticed by SIGCHLD.
+                Ok(Heard::Nothing | Heard::Closed) => return,
+                Err(error) => {
+                    let _about = about(name, Some(role));
+                    check(worker, Err(error));
+                    return;
+                }
+            }
+        }
+    }
+
+    fn said(&mut self, name: &str, role: Role, token: Token, message: FromWorker) {
+        let _about = about(name, Some(role));
+        match message {
+            FromWorker::Started => self.happen(name, Event::Started),
+            FromWorker::Refused { exit, message } => {
+                log::error!("{message}");
+                log::debug!("The worker will exit with code {exit}.");
+                if let Some(managed) = self.resources.get_mut(name) {
+                    managed.complaint = Some(message);
+                }
+                self.happen(name, Event::Refused);
+            }
+            FromWorker::Connect { number } => {
+                if let Some(managed) = self.resources.get(name) {
+                    self.connector.connect(
+                        &mut self.reactor,
+                        &mut self.resolver,
+                        &managed.resource,
+                        token,
+                        number,
+                    );
+                }
+            }
+            FromWorker::Report { number, status } => self.reported(name, number, &status),
+            FromWorker::Hook(event) => self.run_hook(name, event.word(), Vec::new()),
+        }
+    }
+
+    fn run_hook(&mut self, name: &str, event: &'static str, more: Vec<&'static str>) {
+        let exec = self
+            .resources
+            .get(name)
+            .and_then(|it| it.resource.exec.clone());
+        if let Some(path) = exec {
+            let hook = Hook {
+                path,
+                event,
+                resource: name.to_owned(),
+                more,
+            };
+            self.hooks.run(&mut self.reactor, hook);
+        }
+    }
+
+    /// Gives workers the connections that they asked for.
+    pub(super) fn hand_over_connections(&mut self) {
+        for outcome in self.connector.take() {
+            let Some(name) = self.workers.get(&outcome.worker).cloned() else {
+                continue;
+            };
+            let number = outcome.number;
+            let (message, descriptors) = match outcome.result {
+                Ok(connection) => (ToWorker::Connection { number }, vec![connection]),
+                Err(reason) => (ToWorker::ConnectionFailed { number, reason }, Vec::new()),
+            };
+            self.tell(&name, &message, descriptors);
+        }
+    }
+
+    /// Looks which workers have ended.
+    pub(super) fn reap_workers(&mut self) {
+        let names: Vec<String> = self.workers.values().cloned().collect();
+        for name in names {
+            let worker = self
+                .resources
+                .get_mut(&name)
+                .and_then(|it| it.worker.as_mut());
+            let Some(worker) = worker else { continue };
+            let role = worker.role();
+            match worker.try_wait() {
+                Ok(None) => {}
+                Ok(Some(status)) => self.worker_ended(&name, status),
+                Err(error) => {
+                    let _about = about(&name, Some(role));
+                    log::error!("Unable to wait for the worker process: {error}");
+                }
+            }
+        }
+    }
+
+    fn worker_ended(&mut self, name: &str, status: ExitStatus) {
+        // Its last words first: a refusal is followed by the end at once.
+        self.hear(name);
+        let Some(managed) = self.resources.get_mut(name) else {
+            return;
+        };
+        let Some(worker) = managed.worker.take() else {
+            return;
+        };
+        let _about = about(name, Some(worker.role()));
+        log_end(worker.pid(), status);
+        if managed.complaint.is_none() && !status.success() {
+            managed.complaint = Some(format!("its worker process failed ({status}); see the log"));
+        }
+        worker.forget(&mut self.reactor);
+        self.workers.remove(&worker.token());
+        self.connector.forget(&mut self.reactor, worker.token());
+        let event = Event::Ended {
+            may_return: may_return(status),
+            lived: worker.started().elapsed(),
+        };
+        self.no_report_from(name);
+        self.happen(name, event);
+    }
+
+    /// The present stage of a resource has lasted as long as it may.
+    pub(super) fn stage_over(&mut self, name: &str) {
+        if let Some(managed) = self.resources.get_mut(name) {
+            managed.timer = None;
+            self.happen(name, Event::StageOver);
+        }
+    }
+
+    fn set_timer(&mut self, name: &str, time: Duration) {
+        if let Some(managed) = self.resources.get_mut(name) {
+            let timer = self
+                .reactor
+                .after(time, Deadline::Resource(name.to_owned()));
+            if let Some(before) = managed.timer.replace(timer) {
+                self.reactor.cancel(before);
+            }
+        }
+    }
+
+    /// A resource that was removed from the configuration goes when nothing is left of it.
+    fn forget_removed(&mut self, name: &str) {
+        let gone = |managed: &Managed| {
+            managed.removed && managed.worker.is_none() && managed.lifecycle.stage() == Stage::Idle
+        };
+        if self.resources.get(name).is_some_and(gone) {
+            self.resources.remove(name);
+            log::info!("Resource {name} removed.");
+        }
+    }
+
+    /// Ends the workers, then the process; told so again, at once.
+    pub(super) fn end(&mut self) {
+        let again = std::mem::replace(&mut self.ending, true);
+        if again {
+            log::info!("Termination signal received again, killing workers.");
+            for managed in self.resources.values() {
+                managed.worker.iter().for_each(WorkerProcess::kill);
+            }
+            return;
+        }
+        log::info!("Termination signal received, exiting.");
+        self.close_listeners();
+        let names: Vec<String> = self.resources.keys().cloned().collect();
+        for name in names {
+            let (role, force) = (Role::Init, false);
+            self.happen(&name, Event::Command { role, force });
+        }
+    }
+
+    pub(super) fn has_no_workers(&self) -> bool {
+        self.resources
+            .values()
+            .all(|managed| managed.worker.is_none())
+    }
+}
+
+/// A worker that can not be talked to is of no use: it is ended, and its end handled as any.
+fn check(worker: &WorkerProcess, result: Result<(), WorkerError>) {
+    match result {
+        Ok(()) => {}
+        // It is ending already.
+        Err(WorkerError::Io(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => {}
+        Err(error) => {
+            let pid = worker.pid();
+            log::error!("Unable to talk to the worker process, killing it (pid={pid}): {error}");
+            worker.kill();
+        }
+    }
+}
