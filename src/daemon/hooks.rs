@@ -1,8 +1,9 @@
 //! Runs the `exec` programs of resources (spec, section 7) without ever waiting for one.
 //!
 //! Invariants: the hooks of one resource run one after the other, in the order of their events;
-//! at most [`AT_ONCE`] run and [`QUEUE`] wait; each ends within [`TIME`] and [`GRACE`], with the
-//! processes it started; what it prints is logged, up to [`LINES`] lines.
+//! at most [`AT_ONCE`] run and [`QUEUE`] wait; each ends within [`TIME`] and [`GRACE`], and one that
+//! has to be ended takes the processes of its group with it; what it prints is logged, up to
+//! [`LINES`] lines.
 
 use std::collections::{HashMap, VecDeque};
 use std::io::{self, PipeReader, Read};
@@ -161,8 +162,10 @@ impl Hooks {
                 running.lines.end(&running.hook);
                 reactor.remove(&running.output, token);
                 log_end(&running, status);
-                // What it left behind ends with it: nobody would reap or stop that.
-                running.signal(Signal::SIGKILL);
+                if running.told_to_end {
+                    // What it started may have minded the first signal less than it did.
+                    running.signal(Signal::SIGKILL);
+                }
             }
         }
         self.start_waiting(reactor);

@@ -224,8 +224,8 @@ impl Daemon {
         match message {
             FromWorker::Started => self.happen(name, Event::Started),
             FromWorker::Refused { exit, message } => {
-                log::error!("{message}");
-                log::debug!("The worker will exit with code {exit}.");
+                // The worker has logged why.
+                log::debug!("Worker process gives up (exitcode={exit}): {message}");
                 if let Some(managed) = self.resources.get_mut(name) {
                     managed.complaint = Some(message);
                 }

@@ -56,6 +56,9 @@ pub struct Prepared {
 /// Nothing was written then.
 pub fn open_for_use(path: &Path, resource: &str) -> Result<Prepared, DiskError> {
     let component = Component::open(path, Access::Exclusive)?;
+    // Whoever had it before may have been killed between a write and its flush: what is read now, a
+    // mark of the activemap above all, must be on the medium.
+    component.flush()?;
     let metadata = component.read_metadata()?;
     if metadata.resource != resource {
         return Err(component.refused(DiskErrorKind::OtherResource {

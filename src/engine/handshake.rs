@@ -23,7 +23,9 @@ pub enum MapSent {
     Nothing,
     /// The one on the secondary's disk.
     OnDisk,
-    /// One with every extent set.
+    /// One with every extent set. It has to lie on the secondary's own disk, durably, before the
+    /// metadata does: should the primary be gone before it has stored this map, the next meeting
+    /// sends the one on the disk.
     Everything,
 }
 

@@ -57,7 +57,12 @@ pub struct Arrivals<'a> {
 impl<'a> Arrivals<'a> {
     /// Nothing received yet.
     pub(super) fn new(secondary: &'a Secondary, inbox: Inbox) -> Self {
-        Self { secondary, inbox, arrived: Vec::with_capacity(BATCH), next_id: 1 }
+        Self {
+            secondary,
+            inbox,
+            arrived: Vec::with_capacity(BATCH),
+            next_id: 1,
+        }
     }
 
     /// Receives until the connection ends; says why it did.
@@ -88,15 +93,32 @@ impl<'a> Arrivals<'a> {
     }
 
     fn state(&mut self, report: StateReport) {
-        let StateReport { seq, state, localcnt, remotecnt } = report;
+        let StateReport {
+            seq,
+            state,
+            localcnt,
+            remotecnt,
+        } = report;
         let state = match state {
             ComponentState::Consistent => PeerState::Consistent,
             ComponentState::Inconsistent => PeerState::Inconsistent,
             ComponentState::Ahead => PeerState::Ahead,
         };
         let id = self.take_id();
-        let event = Event::State { id, state, localcnt, remotecnt };
-        self.arrived.push(Arrival { id, event, taken: Taken { seq, data: Data::None } });
+        let event = Event::State {
+            id,
+            state,
+            localcnt,
+            remotecnt,
+        };
+        self.arrived.push(Arrival {
+            id,
+            event,
+            taken: Taken {
+                seq,
+                data: Data::None,
+            },
+        });
     }
 
     fn request(
@@ -114,7 +136,13 @@ impl<'a> Arrivals<'a> {
             // State is decoded as such.
             PeerCommand::Keepalive | PeerCommand::State => return Ok(()),
         };
-        let PeerRequest { seq, offset, length, memsync, .. } = request;
+        let PeerRequest {
+            seq,
+            offset,
+            length,
+            memsync,
+            ..
+        } = request;
         let data = match command {
             Command::Read => Data::Space(Space::Pooled(self.buffer(length as usize)?)),
             Command::Write => Data::Content(self.content(length as usize, payload)?),
@@ -122,9 +150,17 @@ impl<'a> Arrivals<'a> {
         };
         self.secondary.counts.count(command);
         let id = self.take_id();
-        let request = Request { id, command, range: Range::new(offset, length) };
+        let request = Request {
+            id,
+            command,
+            range: Range::new(offset, length),
+        };
         let event = Event::Received { request, memsync };
-        self.arrived.push(Arrival { id, event, taken: Taken { seq, data } });
+        self.arrived.push(Arrival {
+            id,
+            event,
+            taken: Taken { seq, data },
+        });
         Ok(())
     }
 

@@ -121,7 +121,13 @@ impl Core {
         outbox: &Outbox,
         work: &mut Work,
     ) {
-        let ProviderRequest { command: asked, offset, length, data, completion } = request;
+        let ProviderRequest {
+            command: asked,
+            offset,
+            length,
+            data,
+            completion,
+        } = request;
         let range = Range::new(offset, u64::from(length));
         let data = match (asked, data) {
             (provider::Command::Zeroes, _) => Data::Zeroes,
@@ -130,7 +136,11 @@ impl Core {
         };
         let id = self.next_id;
         self.next_id += 1;
-        let held = Held { range, data, completion: Some(completion) };
+        let held = Held {
+            range,
+            data,
+            completion: Some(completion),
+        };
         self.held.insert(Owner::Request(id), held);
         self.step(Event::Submit(Request { id, command, range }), outbox, work);
     }
@@ -153,7 +163,9 @@ impl Core {
     /// Tells the engine something, and turns what it wants into work.
     pub fn step(&mut self, event: Event, outbox: &Outbox, work: &mut Work) {
         match &event {
-            Event::Reply { received: false, .. } => {
+            Event::Reply {
+                received: false, ..
+            } => {
                 self.unanswered = self.unanswered.saturating_sub(1);
                 self.heard = true;
             }
@@ -197,11 +209,17 @@ impl Core {
     pub fn give_back(&mut self, owner: Owner, range: Range, space: Space) {
         match space {
             Space::Pooled(buffer) => {
-                let held = Held { range, data: Data::None, completion: None };
+                let held = Held {
+                    range,
+                    data: Data::None,
+                    completion: None,
+                };
                 self.held.entry(owner).or_insert(held).data = Data::Own(buffer);
             }
             Space::Scratch(bytes) => {
-                let Some(held) = self.held.get_mut(&owner) else { return };
+                let Some(held) = self.held.get_mut(&owner) else {
+                    return;
+                };
                 let start = (range.offset - held.range.offset) as usize;
                 if let Data::Own(buffer) = &mut held.data {
                     buffer[start..start + bytes.len()].copy_from_slice(&bytes);
@@ -214,7 +232,9 @@ impl Core {
         match action {
             Action::ReadLocal(operation, range) => match self.space_to_read(operation, range) {
                 Some(space) => work.tasks.push(Task::Read(operation, range, space)),
-                None => work.ended.push(Ended::Operation(operation, Err(Errno::ENOMEM))),
+                None => work
+                    .ended
+                    .push(Ended::Operation(operation, Err(Errno::ENOMEM))),
             },
             Action::WriteLocal(operation, range) => {
                 let content = self.content(operation.owner, range);
@@ -224,13 +244,29 @@ impl Core {
                 work.tasks.push(Task::Delete(operation, range));
             }
             Action::FlushLocal(operation) => work.tasks.push(Task::Flush(operation)),
-            Action::Send { seq, operation, command, range, memsync } => {
+            Action::Send {
+                seq,
+                operation,
+                command,
+                range,
+                memsync,
+            } => {
                 let message = self.request(seq, operation, command, range, memsync);
                 self.send(message, outbox, work);
             }
-            Action::SendState { seq, state, localcnt, remotecnt } => {
+            Action::SendState {
+                seq,
+                state,
+                localcnt,
+                remotecnt,
+            } => {
                 let state = wire_state(state);
-                let report = StateReport { seq, state, localcnt, remotecnt };
+                let report = StateReport {
+                    seq,
+                    state,
+                    localcnt,
+                    remotecnt,
+                };
                 self.send(Message::State(report), outbox, work);
             }
             Action::WriteMap(ticket, sectors) => work.tasks.push(Task::Map(ticket, sectors)),
@@ -253,14 +289,21 @@ impl Core {
             Owner::Request(_) => self.space_for(operation.owner, range),
             // The window bounds what is under way, and the pool holds more than the window.
             Owner::Engine(_) => {
-                let buffer = self.copies.try_acquire(range.length as usize).ok().flatten();
+                let buffer = self
+                    .copies
+                    .try_acquire(range.length as usize)
+                    .ok()
+                    .flatten();
                 buffer.map(Space::Pooled)
             }
         }
     }
 
     fn content(&mut self, owner: Owner, range: Range) -> Content {
-        let held = self.held.get_mut(&owner).expect("a write has its data until it is released");
+        let held = self
+            .held
+            .get_mut(&owner)
+            .expect("a write has its data until it is released");
         if matches!(held.data, Data::Zeroes) {
             return Content::Zeroes;
         }
@@ -294,7 +337,16 @@ impl Core {
             Command::Flush => (PeerCommand::Flush, Payload::None),
         };
         let Range { offset, length } = range;
-        Message::Request(PeerRequest { command, seq, offset, length, memsync }, payload)
+        Message::Request(
+            PeerRequest {
+                command,
+                seq,
+                offset,
+                length,
+                memsync,
+            },
+            payload,
+        )
     }
 
     fn send(&mut self, message: Message, outbox: &Outbox, work: &mut Work) {
@@ -304,8 +356,12 @@ impl Core {
     }
 
     fn complete(&mut self, id: u64, outcome: Result<(), Errno>, work: &mut Work) {
-        let Some(held) = self.held.get_mut(&Owner::Request(id)) else { return };
-        let Some(completion) = held.completion.take() else { return };
+        let Some(held) = self.held.get_mut(&Owner::Request(id)) else {
+            return;
+        };
+        let Some(completion) = held.completion.take() else {
+            return;
+        };
         let result = outcome.map(|()| match std::mem::replace(&mut held.data, Data::None) {
             Data::Own(buffer) => Some(buffer),
             other => {

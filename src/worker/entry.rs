@@ -31,7 +31,9 @@ pub fn run() -> ExitCode {
     match passing::inherited(DESCRIPTOR) {
         Ok(descriptor) => ExitCode::from(run_with(UnixStream::from(descriptor), true)),
         Err(error) => {
-            log::error!("'--worker' is for hastd's own use only (descriptor {DESCRIPTOR}: {error})");
+            log::error!(
+                "'--worker' is for hastd's own use only (descriptor {DESCRIPTOR}: {error})"
+            );
             ExitCode::from(exit::SOFTWARE)
         }
     }

@@ -89,7 +89,8 @@ impl Inbox {
 
     /// Takes a payload, checks it and unpacks it into `out`, which it has to fill.
     pub fn payload(&mut self, fields: &PayloadFields, out: &mut [u8]) -> Result<(), InboxError> {
-        if fields.compression == crate::terms::Compression::None && fields.size as usize == out.len()
+        if fields.compression == crate::terms::Compression::None
+            && fields.size as usize == out.len()
         {
             self.fill(out)?;
             return Ok(payload::verify(fields, out)?);
@@ -110,12 +111,20 @@ impl Inbox {
         let expected = sent.len();
         let Some(sent) = sent.get_mut(..fields.size as usize) else {
             let found = fields.size as usize;
-            return Err(PayloadError::Size { found, announced: expected }.into());
+            return Err(PayloadError::Size {
+                found,
+                announced: expected,
+            }
+            .into());
         };
         self.fill(sent)?;
         match payload::unpack(fields, sent, length)?.len() {
             found if found == length => Ok(()),
-            found => Err(PayloadError::WrongLength { length: found, expected: length }.into()),
+            found => Err(PayloadError::WrongLength {
+                length: found,
+                expected: length,
+            }
+            .into()),
         }
     }
 
@@ -125,8 +134,10 @@ impl Inbox {
         self.start += filled;
         while filled < out.len() {
             let missing = out.len() - filled;
-            let mut parts =
-                [IoSliceMut::new(&mut out[filled..]), IoSliceMut::new(&mut self.buffer)];
+            let mut parts = [
+                IoSliceMut::new(&mut out[filled..]),
+                IoSliceMut::new(&mut self.buffer),
+            ];
             let received = receive(&self.socket, &mut parts)?;
             if received == 0 {
                 return Err(InboxError::Truncated);

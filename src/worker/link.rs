@@ -61,7 +61,11 @@ impl Link {
             bytes: Vec::new(),
             descriptors: VecDeque::new(),
         };
-        Self { socket, writing: Mutex::new(()), reading: Mutex::new(reading) }
+        Self {
+            socket,
+            writing: Mutex::new(()),
+            reading: Mutex::new(reading),
+        }
     }
 
     /// Says something. A main process that is gone is noticed by whoever receives.
@@ -112,7 +116,9 @@ impl Reading {
     fn next(&mut self) -> Result<Option<Received>, LinkError> {
         let (taken, message) = self.decoder.feed(&self.bytes)?;
         self.bytes.drain(..taken);
-        let Some(message) = message else { return Ok(None) };
+        let Some(message) = message else {
+            return Ok(None);
+        };
         let message = ToWorker::decode(message.nv.view())?;
         let count = message.descriptors();
         if self.descriptors.len() < count {

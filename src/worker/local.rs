@@ -186,9 +186,15 @@ impl Local {
         match task {
             Task::Read(operation, range, mut space) => {
                 let result = self.timed(range.length, || {
-                    self.component.read_at(&mut space, self.geometry.data_offset + range.offset)
+                    self.component
+                        .read_at(&mut space, self.geometry.data_offset + range.offset)
                 });
-                Ended::Read(operation, range, space, self.outcome(result, &self.errors.read))
+                Ended::Read(
+                    operation,
+                    range,
+                    space,
+                    self.outcome(result, &self.errors.read),
+                )
             }
             Task::Write(operation, range, content) => {
                 let result = self.write(range, &content);
@@ -208,7 +214,9 @@ impl Local {
                 Ended::Map(ticket, self.outcome(result, &self.errors.write))
             }
             Task::ClearMap => {
-                let result = self.component.write_zeroes(METADATA_SIZE as u64, self.geometry.map_size);
+                let result = self
+                    .component
+                    .write_zeroes(METADATA_SIZE as u64, self.geometry.map_size);
                 // A map left as it was only makes a later synchronisation longer.
                 let _counted = self.outcome(result, &self.errors.write);
                 Ended::Nothing
@@ -230,6 +238,12 @@ impl Local {
         self.component.read_map(&self.geometry)
     }
 
+    /// Stores an activemap, durably.
+    pub fn write_map(&self, map: &Bitmap) -> Result<(), DiskError> {
+        self.component.write_map(&self.geometry, map)?;
+        self.component.flush()
+    }
+
     fn write(&self, range: Range, content: &Content) -> Result<(), DiskError> {
         let offset = self.geometry.data_offset + range.offset;
         self.timed(range.length, || match content {
@@ -249,12 +263,20 @@ impl Local {
                 sector.index == first.index + *position as u64
             };
             let count = rest.iter().enumerate().take_while(follows).count();
-            let run: Vec<u8> =
-                rest[..count].iter().flat_map(|sector| &sector.bytes).copied().collect();
-            self.component.write_map_sectors(&self.geometry, first.index, &run)?;
+            let run: Vec<u8> = rest[..count]
+                .iter()
+                .flat_map(|sector| &sector.bytes)
+                .copied()
+                .collect();
+            self.component
+                .write_map_sectors(&self.geometry, first.index, &run)?;
             rest = &rest[count..];
         }
-        if self.metaflush.load(Ordering::Relaxed) { self.component.flush() } else { Ok(()) }
+        if self.metaflush.load(Ordering::Relaxed) {
+            self.component.flush()
+        } else {
+            Ok(())
+        }
     }
 
     /// Takes an operation's time into the average.
@@ -266,7 +288,8 @@ impl Local {
         // One long wait (a page to be written back, say) does not make a component slow.
         let sample = (taken * u64::from(ALLOWED) / allowed).min(4 * u64::from(ALLOWED)) as u32;
         let pace = self.pace.load(Ordering::Relaxed);
-        self.pace.store(pace - pace / 8 + sample / 8, Ordering::Relaxed);
+        self.pace
+            .store(pace - pace / 8 + sample / 8, Ordering::Relaxed);
         result
     }
 

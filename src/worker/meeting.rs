@@ -25,9 +25,7 @@ use crate::engine::handshake::Source;
 use crate::engine::primary::{Answer, Event, Hello};
 use crate::layout::Bitmap;
 use crate::wire::frame::{self, Limits, Message, ReadError};
-use crate::wire::handshake::{
-    self, HandshakeError, HelloAnswer, Refusal, StartAnswer, SyncSource,
-};
+use crate::wire::handshake::{self, HandshakeError, HelloAnswer, Refusal, StartAnswer, SyncSource};
 use crate::wire::{EXTENSION_LEVEL, PROTOCOL_VERSION};
 
 /// The version in the first header that a worker sends, before any was negotiated.
@@ -44,7 +42,10 @@ enum MeetingError {
     #[error("the handshake with {remote} failed: {error}")]
     Io { remote: String, error: io::Error },
     #[error("the handshake with {remote} failed: {error}")]
-    Handshake { remote: String, error: HandshakeError },
+    Handshake {
+        remote: String,
+        error: HandshakeError,
+    },
     #[error("the handshake with {remote} failed: {error}")]
     Receive { remote: String, error: ReadError },
     #[error("{remote} refuses: {}", refusal.errmsg)]
@@ -52,7 +53,12 @@ enum MeetingError {
     #[error(
         "{remote} has {what} {theirs} where ours is {ours}; create both components with the same sizes"
     )]
-    Sizes { remote: String, what: &'static str, theirs: u64, ours: u64 },
+    Sizes {
+        remote: String,
+        what: &'static str,
+        theirs: u64,
+        ours: u64,
+    },
     #[error("the handshake with {remote} was given up")]
     GivenUp { remote: String },
     #[error("the worker is ending")]
@@ -87,7 +93,11 @@ pub struct State {
 impl State {
     /// As long as the handshake is not complete.
     pub fn connection(&self) -> control::Connection {
-        if self.trying { control::Connection::Connecting } else { control::Connection::Disconnected }
+        if self.trying {
+            control::Connection::Connecting
+        } else {
+            control::Connection::Disconnected
+        }
     }
 
     /// Whether the peer said so when it was last met.
@@ -319,11 +329,18 @@ impl Primary {
         let resource = lock(&self.resource).clone();
         let remote = resource.remote_text().to_owned();
         lock(&self.meeting.state).trying = true;
-        let mut talk = Talk { primary: self, resource, remote };
+        let mut talk = Talk {
+            primary: self,
+            resource,
+            remote,
+        };
         let outgoing = talk.connect()?;
         let answer = talk.greet(&outgoing, version)?;
         let incoming = talk.connect()?;
-        let connection = Connection { outgoing: outgoing.clone(), incoming: incoming.clone() };
+        let connection = Connection {
+            outgoing: outgoing.clone(),
+            incoming: incoming.clone(),
+        };
         *lock(&self.connection) = Some(Arc::new(connection));
         let agreed = talk.agree(&outgoing, &incoming, &answer);
         let answer = match agreed {
@@ -337,7 +354,10 @@ impl Primary {
         let timeless = incoming.set_read_timeout(None);
         if let Err(error) = timeless {
             self.part();
-            return Err(MeetingError::Io { remote: talk.remote, error });
+            return Err(MeetingError::Io {
+                remote: talk.remote,
+                error,
+            });
         }
         self.begin(outgoing, *version, answer);
         Ok(Inbox::new(incoming))
@@ -364,7 +384,10 @@ struct Talk<'a> {
 impl Talk<'_> {
     fn io(&self) -> impl Fn(io::Error) -> MeetingError + use<> {
         let remote = self.remote.clone();
-        move |error| MeetingError::Io { remote: remote.clone(), error }
+        move |error| MeetingError::Io {
+            remote: remote.clone(),
+            error,
+        }
     }
 
     /// Asks the main process for a connection.
@@ -383,8 +406,9 @@ impl Talk<'_> {
                 None => break Err(String::from("hastd's main process does not answer")),
             }
         };
-        let descriptor = descriptor.map_err(|reason| {
-            MeetingError::Connect { remote: self.remote.clone(), reason }
+        let descriptor = descriptor.map_err(|reason| MeetingError::Connect {
+            remote: self.remote.clone(),
+            reason,
         })?;
         peer::prepare(descriptor, self.resource.timeout).map_err(self.io())
     }
@@ -445,10 +469,15 @@ impl Talk<'_> {
         let meeting = &self.primary.meeting;
         meeting.hellos.clear();
         self.primary.tell(Event::Meet, Here::Nothing);
-        match meeting.hellos.take(Some(Instant::now() + self.resource.timeout)) {
+        match meeting
+            .hellos
+            .take(Some(Instant::now() + self.resource.timeout))
+        {
             Some(Some(hello)) => Ok(hello),
             _ if meeting.is_ending() => Err(MeetingError::Ending),
-            _ => Err(MeetingError::GivenUp { remote: self.remote.clone() }),
+            _ => Err(MeetingError::GivenUp {
+                remote: self.remote.clone(),
+            }),
         }
     }
 
@@ -456,12 +485,21 @@ impl Talk<'_> {
         let geometry = self.primary.local.geometry();
         let sizes = [
             ("a data size of", answer.datasize, geometry.data_size),
-            ("an extent size of", u64::from(answer.extentsize), u64::from(geometry.extent_size)),
+            (
+                "an extent size of",
+                u64::from(answer.extentsize),
+                u64::from(geometry.extent_size),
+            ),
         ];
         for (what, theirs, ours) in sizes {
             if theirs != ours {
                 let remote = self.remote.clone();
-                return Err(MeetingError::Sizes { remote, what, theirs, ours });
+                return Err(MeetingError::Sizes {
+                    remote,
+                    what,
+                    theirs,
+                    ours,
+                });
             }
         }
         Ok(())
@@ -474,10 +512,14 @@ impl Talk<'_> {
         let remote = || self.remote.clone();
         match answer {
             Ok(handshake::Answer::Accepted(answer)) => Ok(answer),
-            Ok(handshake::Answer::Refused(refusal)) => {
-                Err(MeetingError::Refused { remote: remote(), refusal })
-            }
-            Err(error) => Err(MeetingError::Handshake { remote: remote(), error }),
+            Ok(handshake::Answer::Refused(refusal)) => Err(MeetingError::Refused {
+                remote: remote(),
+                refusal,
+            }),
+            Err(error) => Err(MeetingError::Handshake {
+                remote: remote(),
+                error,
+            }),
         }
     }
 
@@ -491,7 +533,10 @@ impl Talk<'_> {
         let received = Message::read_from(&mut Timed { socket, deadline }, limits);
         let restored = socket.set_read_timeout(Some(self.resource.timeout));
         restored.map_err(self.io())?;
-        received.map_err(|error| MeetingError::Receive { remote: self.remote.clone(), error })
+        received.map_err(|error| MeetingError::Receive {
+            remote: self.remote.clone(),
+            error,
+        })
     }
 }
 

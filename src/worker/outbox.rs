@@ -147,7 +147,11 @@ impl Outbox {
     /// Changes how payloads are made from here on.
     pub fn set_style(&self, compression: Compression, checksum: Checksum) {
         let mut sending = lock(&self.sending);
-        sending.style = Style { compression, checksum, ..sending.style };
+        sending.style = Style {
+            compression,
+            checksum,
+            ..sending.style
+        };
     }
 
     /// Queues a message. To be followed by [`Outbox::drain`], without the engine's lock.
@@ -236,7 +240,10 @@ impl Outbox {
         loop {
             let mut attendant = lock(&self.attendant);
             while *attendant == Attendant::Resting {
-                attendant = self.wanted.wait(attendant).unwrap_or_else(PoisonError::into_inner);
+                attendant = self
+                    .wanted
+                    .wait(attendant)
+                    .unwrap_or_else(PoisonError::into_inner);
             }
             if *attendant == Attendant::Ended {
                 return;
@@ -249,7 +256,9 @@ impl Outbox {
 
     fn wait_until_sent(&self) {
         while self.is_stuck() {
-            let Some(socket) = lock(&self.sending).socket.clone() else { return };
+            let Some(socket) = lock(&self.sending).socket.clone() else {
+                return;
+            };
             let mut interest = [PollFd::new(socket.as_fd(), PollFlags::POLLOUT)];
             // An error is one of the socket, too: sending finds out.
             if poll(&mut interest, PollTimeout::from(LOOK)) == Ok(0) {
@@ -349,7 +358,10 @@ impl Style {
             Payload::None => return (PayloadFields::NONE, None),
             Payload::Zeroes(length) => {
                 let packed = payload::pack_zeroes(*length, self.checksum);
-                return (packed.fields, Some(Piece::Packed(packed.bytes.into_owned(), 0)));
+                return (
+                    packed.fields,
+                    Some(Piece::Packed(packed.bytes.into_owned(), 0)),
+                );
             }
             Payload::Shared(buffer, range) => &buffer[range.clone()],
             Payload::Own(buffer) => buffer,

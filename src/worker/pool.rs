@@ -41,8 +41,14 @@ struct State<T> {
 
 impl<T: Send + 'static> Default for Pool<T> {
     fn default() -> Self {
-        let state = State { queue: VecDeque::new(), closed: false };
-        Self(Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new() }))
+        let state = State {
+            queue: VecDeque::new(),
+            closed: false,
+        };
+        Self(Arc::new(Shared {
+            state: Mutex::new(state),
+            changed: Condvar::new(),
+        }))
     }
 }
 
@@ -55,11 +61,13 @@ impl<T: Send + 'static> Pool<T> {
     ) -> io::Result<Vec<JoinHandle<()>>> {
         let start = |number| {
             let (pool, work) = (self.clone(), work.clone());
-            thread::Builder::new().name(format!("disk {number}")).spawn(move || {
-                while let Some(task) = pool.take() {
-                    work(task);
-                }
-            })
+            thread::Builder::new()
+                .name(format!("disk {number}"))
+                .spawn(move || {
+                    while let Some(task) = pool.take() {
+                        work(task);
+                    }
+                })
         };
         (0..threads).map(start).collect()
     }
@@ -99,7 +107,11 @@ impl<T: Send + 'static> Pool<T> {
             if state.closed {
                 return None;
             }
-            state = self.0.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = self
+                .0
+                .changed
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
         }
     }
 }
@@ -120,7 +132,10 @@ mod tests {
         let threads = pool.start(4, move |number: u32| done.send(number).expect("received"));
         pool.close();
         assert_eq!(pool.submit(100), Err(100));
-        threads.expect("started").into_iter().for_each(|thread| thread.join().expect("ended"));
+        threads
+            .expect("started")
+            .into_iter()
+            .for_each(|thread| thread.join().expect("ended"));
         let mut results: Vec<u32> = results.iter().collect();
         results.sort_unstable();
         assert_eq!(results, (0..100).collect::<Vec<_>>());

@@ -81,8 +81,11 @@ pub fn run(link: &Arc<Link>, resource: Resource, promotion: Promotion) -> Result
 
 impl Primary {
     fn new(link: Arc<Link>, resource: Resource, promotion: Promotion) -> Result<Self, RoleError> {
-        let Prepared { component, metadata, geometry } =
-            disk::open_for_use(&resource.local, &resource.name)?;
+        let Prepared {
+            component,
+            metadata,
+            geometry,
+        } = disk::open_for_use(&resource.local, &resource.name)?;
         let local = Local::new(component, geometry, resource.metaflush);
         let keepdirty = metadata.keepdirty;
         // Requests and synchronisation never wait for each other's buffers.
@@ -306,7 +309,12 @@ impl Primary {
             (core.unanswered(), core.take_heard())
         };
         let mut watch = lock(&self.watch);
-        watch.second(self.outbox.progress(), self.outbox.is_stuck(), unanswered > 0, heard);
+        watch.second(
+            self.outbox.progress(),
+            self.outbox.is_stuck(),
+            unanswered > 0,
+            heard,
+        );
         if let Some(complaint) = watch.complaint(self.timeout()) {
             log::warn!("closing the connection: {complaint}");
             self.shut_connection();
@@ -315,7 +323,8 @@ impl Primary {
         let keepalive = watch.wants_keepalive();
         drop(watch);
         if keepalive && lock(&self.connection).is_some() {
-            self.outbox.put(Message::Request(PeerRequest::KEEPALIVE, Payload::None));
+            self.outbox
+                .put(Message::Request(PeerRequest::KEEPALIVE, Payload::None));
             self.outbox.drain();
         }
     }
@@ -370,7 +379,8 @@ impl Station for Primary {
     }
 
     fn reload(&self, resource: Resource) {
-        self.outbox.set_style(resource.compression, resource.checksum);
+        self.outbox
+            .set_style(resource.compression, resource.checksum);
         self.local.set_metaflush(resource.metaflush);
         let replication = resource.replication;
         let before = std::mem::replace(&mut *lock(&self.resource), resource.clone());

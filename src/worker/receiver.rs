@@ -65,15 +65,27 @@ impl Primary {
 
     fn next(&self, inbox: &mut Inbox, events: &mut Vec<Event>) -> Result<(), ReceiveError> {
         let (reply, payload) = PeerReply::decode(inbox.head()?.nv)?;
-        let PeerReply { seq, received, error } = reply;
-        let read = if received { None } else { lock(&self.core).answered_read(seq) };
+        let PeerReply {
+            seq,
+            received,
+            error,
+        } = reply;
+        let read = if received {
+            None
+        } else {
+            lock(&self.core).answered_read(seq)
+        };
         let has_data = payload.size > 0;
         match read {
             Some(read) if error.is_none() => self.take_data(inbox, seq, read, &payload)?,
             _ if has_data => return Err(ReceiveError::Unfitting(seq)),
             _ => {}
         }
-        events.push(Event::Reply { seq, received, outcome: error.map_or(Ok(()), Err) });
+        events.push(Event::Reply {
+            seq,
+            received,
+            outcome: error.map_or(Ok(()), Err),
+        });
         Ok(())
     }
 
@@ -98,7 +110,9 @@ impl Primary {
         let taken = if payload.size == 0 {
             Err(ReceiveError::Unfitting(seq))
         } else {
-            inbox.payload(payload, &mut space).map_err(ReceiveError::from)
+            inbox
+                .payload(payload, &mut space)
+                .map_err(ReceiveError::from)
         };
         lock(&self.core).give_back(owner, range, space);
         taken

@@ -99,8 +99,11 @@ pub fn run(
     primary: &Introduction,
     connections: [OwnedFd; 2],
 ) -> Result<u8, RoleError> {
-    let Prepared { component, metadata, geometry } =
-        disk::open_for_use(&resource.local, &resource.name)?;
+    let Prepared {
+        component,
+        metadata,
+        geometry,
+    } = disk::open_for_use(&resource.local, &resource.name)?;
     let local = Local::new(component, geometry, resource.metaflush);
     let [first, second] = connections;
     let incoming = peer::prepare(first, resource.timeout)?;
@@ -126,7 +129,10 @@ pub fn run(
         local,
         pool: Pool::default(),
         buffers: BufferPool::new(resource.buffers as usize),
-        connection: Connection { outgoing: outgoing.clone(), incoming },
+        connection: Connection {
+            outgoing: outgoing.clone(),
+            incoming,
+        },
         ending: Ending::new(link.clone()),
         stopped: AtomicBool::new(false),
         timeout: resource.timeout,
@@ -297,14 +303,18 @@ impl Core {
     fn act(&mut self, action: Action, outbox: &Outbox, work: &mut Work) {
         match action {
             Action::ReadLocal(operation, range) => {
-                let taken = self.taken_of(operation).expect("a read waits for its answer");
+                let taken = self
+                    .taken_of(operation)
+                    .expect("a read waits for its answer");
                 match std::mem::replace(&mut taken.data, Data::None) {
                     Data::Space(space) => work.tasks.push(Task::Read(operation, range, space)),
                     Data::None | Data::Content(_) => unreachable!("a read came with its buffer"),
                 }
             }
             Action::WriteLocal(operation, range) => {
-                let taken = self.taken_of(operation).expect("a write waits for its answer");
+                let taken = self
+                    .taken_of(operation)
+                    .expect("a write waits for its answer");
                 match std::mem::replace(&mut taken.data, Data::None) {
                     Data::Content(content) => {
                         work.tasks.push(Task::Write(operation, range, content));
@@ -316,7 +326,11 @@ impl Core {
                 work.tasks.push(Task::Delete(operation, range));
             }
             Action::FlushLocal(operation) => work.tasks.push(Task::Flush(operation)),
-            Action::Reply { id, received, outcome } => {
+            Action::Reply {
+                id,
+                received,
+                outcome,
+            } => {
                 if let Some(message) = self.reply(id, received, outcome) {
                     outbox.put(message);
                     work.sends = true;
@@ -332,7 +346,14 @@ impl Core {
     fn reply(&mut self, id: u64, received: bool, outcome: engine::Outcome) -> Option<Message> {
         if received {
             let seq = self.taken.get(&id)?.seq;
-            return Some(Message::Reply(PeerReply { seq, received, error: None }, Payload::None));
+            return Some(Message::Reply(
+                PeerReply {
+                    seq,
+                    received,
+                    error: None,
+                },
+                Payload::None,
+            ));
         }
         let Taken { seq, data } = self.taken.remove(&id)?;
         let error = outcome.err();
@@ -340,7 +361,14 @@ impl Core {
             Data::Space(Space::Pooled(buffer)) if error.is_none() => Payload::Own(buffer),
             _ => Payload::None,
         };
-        Some(Message::Reply(PeerReply { seq, received, error }, payload))
+        Some(Message::Reply(
+            PeerReply {
+                seq,
+                received,
+                error,
+            },
+            payload,
+        ))
     }
 }
 
@@ -370,7 +398,8 @@ impl Station for Secondary {
     }
 
     fn reload(&self, resource: Resource) {
-        self.outbox.set_style(resource.compression, resource.checksum);
+        self.outbox
+            .set_style(resource.compression, resource.checksum);
         self.local.set_metaflush(resource.metaflush);
     }
 

@@ -55,13 +55,20 @@ fn agree(
     version: u8,
     socket: &Socket,
 ) -> Result<Metadata, ServeError> {
-    let Agreement { metadata, source, map, virgin } = agreement;
+    let Agreement {
+        metadata,
+        source,
+        map,
+        virgin,
+    } = agreement;
     let map = match map {
         MapSent::Nothing => Vec::new(),
         MapSent::OnDisk => to_bytes(local, &local.read_map()?),
         MapSent::Everything => {
             let mut map = Bitmap::new(local.geometry().extents);
             map.set_all();
+            // Before the metadata: see `MapSent::Everything`.
+            local.write_map(&map)?;
             to_bytes(local, &map)
         }
     };
@@ -79,7 +86,10 @@ fn agree(
         },
         map,
     };
-    send(socket, &answer.encode(version, resource.compression, resource.checksum))?;
+    send(
+        socket,
+        &answer.encode(version, resource.compression, resource.checksum),
+    )?;
     Ok(metadata)
 }
 

@@ -22,8 +22,14 @@ struct State<T> {
 
 impl<T> Default for Slot<T> {
     fn default() -> Self {
-        let state = State { thing: None, closed: false };
-        Self { state: Mutex::new(state), changed: Condvar::new() }
+        let state = State {
+            thing: None,
+            closed: false,
+        };
+        Self {
+            state: Mutex::new(state),
+            changed: Condvar::new(),
+        }
     }
 }
 
@@ -50,7 +56,10 @@ impl<T> Slot<T> {
                 return Some(thing);
             }
             state = match deadline {
-                None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+                None => self
+                    .changed
+                    .wait(state)
+                    .unwrap_or_else(PoisonError::into_inner),
                 Some(deadline) => {
                     let wait = deadline.checked_duration_since(Instant::now())?;
                     let waited = self.changed.wait_timeout(state, wait);

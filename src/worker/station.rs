@@ -17,7 +17,7 @@ use crate::control::WorkerStatus;
 /// How often a role looks at the time.
 const TICK: Duration = Duration::from_secs(1);
 /// How long a role may take to end cleanly. (The main process may be less patient.)
-const STOP: Duration = Duration::from_secs(60);
+const STOP: Duration = Duration::from_mins(1);
 /// How long it may take when nobody is left to take its place in an orderly way.
 const ABANDONED: Duration = Duration::from_secs(2);
 
@@ -45,7 +45,10 @@ pub struct Ending {
 impl Ending {
     /// A role that goes on.
     pub fn new(link: Arc<Link>) -> Self {
-        Self { link, ended: AtomicBool::new(false) }
+        Self {
+            link,
+            ended: AtomicBool::new(false),
+        }
     }
 
     /// The role has ended: lets [`attend`] return.
@@ -80,7 +83,9 @@ pub fn attend(link: &Link, ending: &Ending, station: &dyn Station) -> Option<u8>
             std::thread::sleep(Duration::from_millis(10));
             continue;
         } else {
-            link.receive(Some(give_up.map_or(next_tick, |deadline| deadline.min(next_tick))))
+            link.receive(Some(
+                give_up.map_or(next_tick, |deadline| deadline.min(next_tick)),
+            ))
         };
         match received {
             Ok(None) => {}

@@ -118,9 +118,15 @@ impl Watch {
     pub fn complaint(&self, timeout: Duration) -> Option<String> {
         let seconds = timeout.as_secs();
         if self.stuck >= seconds {
-            Some(format!("the other node has taken nothing for {} seconds", self.stuck))
+            Some(format!(
+                "the other node has taken nothing for {} seconds",
+                self.stuck
+            ))
         } else if self.silent >= seconds {
-            Some(format!("the other node has not answered for {} seconds", self.silent))
+            Some(format!(
+                "the other node has not answered for {} seconds",
+                self.silent
+            ))
         } else {
             None
         }
@@ -128,7 +134,10 @@ impl Watch {
 
     /// Begins anew.
     pub fn forgive(&mut self) {
-        *self = Self { progress: self.progress, ..Self::default() };
+        *self = Self {
+            progress: self.progress,
+            ..Self::default()
+        };
     }
 
     /// Whether it is time to let the peer know that we are alive; counts as sent.
@@ -164,10 +173,20 @@ impl Primary {
                 ..Queues::default()
             },
             details: Some(Details {
-                connection: if status.connected { Connection::Connected } else { meeting.connection() },
+                connection: if status.connected {
+                    Connection::Connected
+                } else {
+                    meeting.connection()
+                },
                 peer: peer_state(&status, &meeting),
-                local: if status.stale > 0 { LocalState::Inconsistent } else { LocalState::UpToDate },
-                synchronisation: status.synchronising.map(|progress| self.synchronisation(progress)),
+                local: if status.stale > 0 {
+                    LocalState::Inconsistent
+                } else {
+                    LocalState::UpToDate
+                },
+                synchronisation: status
+                    .synchronising
+                    .map(|progress| self.synchronisation(progress)),
                 reason: self.reason(&status, &meeting),
             }),
         }
@@ -191,7 +210,10 @@ impl Primary {
             Condition::Syncing => Some(String::from("the copies are being made equal")),
             Condition::Degraded => Some(meeting.reason()),
         };
-        let failure = self.local.last_failure().map(|failure| format!("last failure: {failure}"));
+        let failure = self
+            .local
+            .last_failure()
+            .map(|failure| format!("last failure: {failure}"));
         match (connection, failure) {
             (Some(connection), Some(failure)) => Some(format!("{connection}; {failure}")),
             (connection, failure) => connection.or(failure),
@@ -230,7 +252,11 @@ pub fn secondary_status(
 ) -> WorkerStatus {
     let inconsistent = metadata.inconsistent.is_some();
     WorkerStatus {
-        condition: if inconsistent { Condition::Syncing } else { Condition::Complete },
+        condition: if inconsistent {
+            Condition::Syncing
+        } else {
+            Condition::Complete
+        },
         dirty: 0,
         extentsize: metadata.extentsize,
         keepdirty: 0,
@@ -239,9 +265,15 @@ pub fn secondary_status(
         details: Some(Details {
             connection: Connection::Connected,
             peer: PeerState::UpToDate,
-            local: if inconsistent { LocalState::Inconsistent } else { LocalState::UpToDate },
+            local: if inconsistent {
+                LocalState::Inconsistent
+            } else {
+                LocalState::UpToDate
+            },
             synchronisation: None,
-            reason: local.last_failure().map(|failure| format!("last failure: {failure}")),
+            reason: local
+                .last_failure()
+                .map(|failure| format!("last failure: {failure}")),
         }),
     }
 }

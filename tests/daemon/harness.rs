@@ -1,7 +1,7 @@
 //! A hastd of the test's own: in a temporary folder, on a free port, ended with the test.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -13,9 +13,9 @@ use hast::control::{self, Failure, Request, ResourceStatus, RoleReply, Selection
 use hast::nv::Nv;
 use hast::terms::Role;
 use hast::wire::frame::{self, Limits, Message};
+use hast::wire::handshake::{Hello, Start, Token};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use socket2::{Domain, Socket, Type};
 
 /// Longest that anything may take that is expected to happen.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -152,14 +152,9 @@ impl Hastd {
         role
     }
 
-    /// A connection to its port from an address of this machine.
-    pub fn connect_from(&self, from: &str) -> TcpStream {
-        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-        let from: IpAddr = from.parse().unwrap();
-        socket.bind(&SocketAddr::new(from, 0).into()).unwrap();
-        let to: SocketAddr = ([127, 0, 0, 1], self.port).into();
-        socket.connect(&to.into()).unwrap();
-        let stream = TcpStream::from(socket);
+    /// A connection to its port.
+    pub fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream
     }
@@ -273,4 +268,43 @@ pub fn assert_ended(stream: &mut impl Read) {
         Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => {}
         other => panic!("the connection should have ended: {other:?}"),
     }
+}
+
+fn hello(resource: &str) -> Nv {
+    let (version, extension) = (Some(2), None);
+    let resource = resource.to_owned();
+    Hello {
+        resource,
+        version,
+        extension,
+    }
+    .to_nv()
+}
+
+/// A second message, of a primary that has written before.
+pub fn start_message(resource: &str, token: Token) -> Nv {
+    let resource = resource.to_owned();
+    let (resuid, localcnt, remotecnt, virgin) = (7, 1, 0, false);
+    Start {
+        resource,
+        token,
+        resuid,
+        localcnt,
+        remotecnt,
+        virgin,
+    }
+    .to_nv()
+}
+
+/// Opens a connection, says hello, and gets an answer.
+pub fn say_hello(hastd: &Hastd, resource: &str) -> (TcpStream, Nv) {
+    let mut stream = hastd.connect();
+    send(&mut stream, 1, &hello(resource));
+    let answer = receive(&mut stream);
+    (stream, answer)
+}
+
+/// What is to be shown on the second connection.
+pub fn token_of(answer: &Nv) -> Token {
+    answer.bytes("token").unwrap().try_into().unwrap()
 }

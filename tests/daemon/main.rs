@@ -1,8 +1,10 @@
 //! hastd's main process as a real process: what belongs here goes through its command line, its
 //! sockets and its signals.
+#![allow(clippy::unwrap_used)] // helpers of tests are tests too
 
 mod control;
 mod harness;
 mod peers;
 mod reload;
 mod startup;
+mod workers;

@@ -1,58 +1,22 @@
 //! Peers' side of the handshake, as far as the main process leads it.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::path::PathBuf;
 use std::time::Instant;
 
 use hast::nv::Nv;
 use hast::terms::Role;
-use hast::wire::handshake::{Hello, Start, TOKEN_SIZE, Token};
+use hast::wire::handshake::TOKEN_SIZE;
 
-use crate::harness::{Hastd, PROMPTLY, assert_ended, receive, send};
+use crate::harness::{
+    Hastd, PROMPTLY, assert_ended, receive, say_hello, send, start_message, token_of,
+};
 
-/// disk1's remote; another address of this machine is nobody's.
-const PEER: &str = "127.0.0.1";
-const NOBODY: &str = "127.0.0.2";
-/// disk2's remote.
-const OTHER_PEER: &str = "127.0.0.3";
-
-fn hello(resource: &str) -> Nv {
-    let (version, extension) = (Some(2), None);
-    let resource = resource.to_owned();
-    Hello {
-        resource,
-        version,
-        extension,
-    }
-    .to_nv()
-}
-
-fn start(resource: &str, token: Token) -> Nv {
-    let resource = resource.to_owned();
-    let (resuid, localcnt, remotecnt, virgin) = (7, 1, 0, false);
-    Start {
-        resource,
-        token,
-        resuid,
-        localcnt,
-        remotecnt,
-        virgin,
-    }
-    .to_nv()
-}
-
-/// Opens a connection, says hello, and gets an answer.
-fn say_hello(hastd: &Hastd, from: &str, resource: &str) -> (TcpStream, Nv) {
-    let mut stream = hastd.connect_from(from);
-    send(&mut stream, 1, &hello(resource));
-    let answer = receive(&mut stream);
-    (stream, answer)
-}
-
-fn token_of(answer: &Nv) -> Token {
-    answer.bytes("token").unwrap().try_into().unwrap()
-}
+/// Two resources of the address that the tests connect from.
+const BOTH_OURS: &str = "
+    resource disk1 { local FOLDER/disk1 on a { remote 127.0.0.1 } }
+    resource disk2 { local FOLDER/disk2 on a { remote 127.0.0.1 } }
+";
 
 fn captured(path: &str) -> Vec<u8> {
     let folder = std::env::var_os("HAST_VECTORS").map(PathBuf::from);
@@ -64,7 +28,7 @@ fn captured(path: &str) -> Vec<u8> {
 #[test]
 fn a_base_primary_is_refused_in_init_with_bases_bytes() {
     let hastd = Hastd::with_two_resources();
-    let mut stream = hastd.connect_from(PEER);
+    let mut stream = hastd.connect();
     stream
         .write_all(&captured("not-secondary/00.to-secondary.bin"))
         .unwrap();
@@ -76,29 +40,25 @@ fn a_base_primary_is_refused_in_init_with_bases_bytes() {
 #[test]
 fn refusals_have_bases_words() {
     let hastd = Hastd::with_two_resources();
-    let refused = |from, resource| {
-        let (mut stream, answer) = say_hello(&hastd, from, resource);
+    let refused = |resource| {
+        let (mut stream, answer) = say_hello(&hastd, resource);
         assert_ended(&mut stream);
         assert!(!answer.contains("wait"));
         answer.str("errmsg").unwrap().to_owned()
     };
-    assert_eq!(refused(PEER, "nothing"), "Resource not configured.");
-    assert_eq!(refused(PEER, "disk2"), "No access to the resource.");
-    assert_eq!(refused(OTHER_PEER, "disk1"), "No access to the resource.");
+    assert_eq!(refused("nothing"), "Resource not configured.");
+    assert_eq!(refused("disk2"), "No access to the resource.");
     let text = "Remote node acts as init for the resource and not as secondary.";
-    assert_eq!(refused(PEER, "disk1"), text);
-    assert_eq!(refused(OTHER_PEER, "disk2"), text);
+    assert_eq!(refused("disk1"), text);
 }
 
 #[test]
 fn unknown_addresses_are_dropped_before_they_say_anything() {
-    let hastd = Hastd::with_two_resources();
-    let mut stream = hastd.connect_from(NOBODY);
-    assert_ended(&mut stream);
-    hastd.wait_for_log("Client 127.0.0.2 isn't known.");
+    let hastd = Hastd::start("resource disk1 { local FOLDER/disk1 on a { remote 127.0.0.9 } }");
     for _ in 0..50 {
-        assert_ended(&mut hastd.connect_from(NOBODY));
+        assert_ended(&mut hastd.connect());
     }
+    hastd.wait_for_log("Client 127.0.0.1 isn't known.");
     assert_eq!(
         hastd.logged("isn't known"),
         1,
@@ -110,22 +70,21 @@ fn unknown_addresses_are_dropped_before_they_say_anything() {
 fn a_first_connection_is_answered_with_a_version_and_a_token() {
     let hastd = Hastd::with_two_resources();
     hastd.set_role("disk1", Role::Secondary).unwrap();
-    let (_first, answer) = say_hello(&hastd, PEER, "disk1");
+    let (mut first, answer) = say_hello(&hastd, "disk1");
     assert_eq!(answer.u8("version"), Some(2));
     assert!(!answer.contains("extension"), "it was not offered");
     let token = token_of(&answer);
 
     // The newest first connection counts, and has a token of its own.
-    let (_second, answer) = say_hello(&hastd, PEER, "disk1");
+    let (_second, answer) = say_hello(&hastd, "disk1");
     assert_ne!(token_of(&answer), token);
-    let mut first = _first;
     assert_ended(&mut first);
 
     let mut old = Nv::new();
     old.add_str("resource", "disk1")
         .add_u8("version", 9)
         .add_u8("extension", 200);
-    let mut stream = hastd.connect_from(PEER);
+    let mut stream = hastd.connect();
     send(&mut stream, 2, &old);
     let answer = receive(&mut stream);
     assert_eq!(answer.u8("version"), Some(2));
@@ -133,7 +92,7 @@ fn a_first_connection_is_answered_with_a_version_and_a_token() {
 
     let mut oldest = Nv::new();
     oldest.add_str("resource", "disk1");
-    let mut stream = hastd.connect_from(PEER);
+    let mut stream = hastd.connect();
     send(&mut stream, 1, &oldest);
     assert_eq!(receive(&mut stream).u8("version"), Some(1));
 }
@@ -143,8 +102,8 @@ fn a_wrong_token_is_refused() {
     let hastd = Hastd::with_two_resources();
     hastd.set_role("disk1", Role::Secondary).unwrap();
     let wrong = |token| {
-        let mut stream = hastd.connect_from(PEER);
-        send(&mut stream, 2, &start("disk1", token));
+        let mut stream = hastd.connect();
+        send(&mut stream, 2, &start_message("disk1", token));
         let answer = receive(&mut stream);
         assert_ended(&mut stream);
         answer.str("errmsg").unwrap().to_owned()
@@ -154,7 +113,7 @@ fn a_wrong_token_is_refused() {
         "Token doesn't match.",
         "no first connection"
     );
-    let (_first, answer) = say_hello(&hastd, PEER, "disk1");
+    let (_first, answer) = say_hello(&hastd, "disk1");
     let mut token = token_of(&answer);
     token[3] ^= 1;
     assert_eq!(wrong(token), "Token doesn't match.");
@@ -164,11 +123,11 @@ fn a_wrong_token_is_refused() {
 fn a_role_change_ends_what_was_half_open() {
     let hastd = Hastd::with_two_resources();
     hastd.set_role("disk1", Role::Secondary).unwrap();
-    let (mut first, answer) = say_hello(&hastd, PEER, "disk1");
+    let (mut first, answer) = say_hello(&hastd, "disk1");
     hastd.set_role("disk1", Role::Init).unwrap();
     assert_ended(&mut first);
-    let mut second = hastd.connect_from(PEER);
-    send(&mut second, 2, &start("disk1", token_of(&answer)));
+    let mut second = hastd.connect();
+    send(&mut second, 2, &start_message("disk1", token_of(&answer)));
     let refusal = receive(&mut second);
     let text = "Remote node acts as init for the resource and not as secondary.";
     assert_eq!(refusal.str("errmsg"), Some(text));
@@ -195,26 +154,26 @@ fn garbage_ends_its_own_connection_only() {
         &no_resource,
         &payload_head,
     ] {
-        let mut stream = hastd.connect_from(PEER);
+        let mut stream = hastd.connect();
         stream.write_all(bytes).unwrap();
         assert_ended(&mut stream);
     }
-    let (_first, answer) = say_hello(&hastd, PEER, "disk1");
+    let (_first, answer) = say_hello(&hastd, "disk1");
     assert!(answer.contains("token"));
 }
 
 #[test]
 fn five_hundred_silent_peers_are_no_obstacle() {
-    let hastd = Hastd::with_two_resources();
+    let hastd = Hastd::start(BOTH_OURS);
     hastd.set_role("disk1", Role::Secondary).unwrap();
     hastd.set_role("disk2", Role::Secondary).unwrap();
-    let (mut half_open, answer) = say_hello(&hastd, OTHER_PEER, "disk2");
+    let (mut half_open, answer) = say_hello(&hastd, "disk2");
     let mut silent = Vec::new();
     for _ in 0..500 {
-        silent.push(hastd.connect_from(PEER));
+        silent.push(hastd.connect());
         if silent.len() % 50 == 0 {
             let begin = Instant::now();
-            let (_first, answer) = say_hello(&hastd, PEER, "disk1");
+            let (_first, answer) = say_hello(&hastd, "disk1");
             assert!(answer.contains("token"));
             assert_eq!(hastd.status("disk1").role, Role::Secondary);
             assert!(begin.elapsed() < PROMPTLY, "{:?}", begin.elapsed());

@@ -10,7 +10,7 @@
 //! and both nodes' counters agree crosswise on their disks.
 
 use super::requests::Side;
-use super::{Action, Ahead, DisconnectReason, Notice, Primary, Sent};
+use super::{Action, Ahead, DisconnectReason, Notice, Primary, Sent, Stop};
 use crate::engine::metadata_log::Generation;
 use crate::engine::{Command, Operation, Outcome, Owner, PeerState, Range};
 use nix::errno::Errno;
@@ -51,7 +51,7 @@ impl Primary {
         match self.agreement {
             _ if differ => self.agreement = Agreement::Open,
             Agreement::Open
-                if self.barrier.is_none() && self.copies.is_idle() && !self.stopping =>
+                if self.barrier.is_none() && self.copies.is_idle() && !self.is_stopping() =>
             {
                 if self.now >= self.barrier_retry_at {
                     self.begin_barrier(actions);
@@ -218,7 +218,7 @@ impl Primary {
         let both = barrier.local == Side::Done && barrier.remote == Side::Done;
         if both {
             self.map.end_barrier(barrier.epoch);
-            self.map.evict(self.stopping.then_some(0));
+            self.map.evict(self.is_stopping().then_some(0));
         } else {
             self.barrier_retry_at = self.now + BARRIER_RETRY;
         }
@@ -228,19 +228,19 @@ impl Primary {
                 self.note();
             }
         }
-        if self.stopping {
-            self.stop_flushed = true;
+        if self.stop == Stop::Flushing(barrier.number) {
+            self.stop = Stop::Flushed;
         }
         self.advance_agreement(actions);
     }
 
     /// The last flush before the end; true once it is over.
     pub(super) fn stop_barrier(&mut self, actions: &mut Vec<Action>) -> bool {
-        if self.stop_flushed {
-            return true;
+        if self.stop == Stop::Asked && self.barrier.is_none() {
+            self.begin_barrier(actions);
+            self.stop = Stop::Flushing(self.barrier_number);
         }
-        self.begin_barrier(actions);
-        false
+        self.stop == Stop::Flushed
     }
 }
 

@@ -187,7 +187,7 @@ impl Primary {
         if self.map.behind().is_empty() && self.map.stale().is_empty() {
             return;
         }
-        if self.together().is_none() || self.stopping {
+        if self.together().is_none() || self.is_stopping() {
             return;
         }
         self.note_start(actions);

@@ -167,7 +167,10 @@ impl Primary {
             self.map.everything_behind();
         }
         // A peer that gets everything has to know, by the counters, that it lacks something.
-        let floor = if fresh || !known {
+        // One that can be told that it is inconsistent has to for any copy: forced to be primary in the
+        // middle of it, it would else overwrite this node's better copy without a split brain.
+        let lacks = answer.extension && !self.map.behind().is_empty();
+        let floor = if fresh || !known || lacks {
             answer.remotecnt + 1
         } else {
             0

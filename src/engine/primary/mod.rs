@@ -79,6 +79,18 @@ enum Ahead {
     Told,
 }
 
+/// How far the end has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stop {
+    No,
+    /// No more requests come; those there are finish first.
+    Asked,
+    /// By the barrier of this number.
+    Flushing(u32),
+    Flushed,
+    Stopped,
+}
+
 /// The engine of a primary.
 #[derive(Debug)]
 pub struct Primary {
@@ -117,11 +129,9 @@ pub struct Primary {
     waiting_link: VecDeque<u64>,
     waiting_copy: BTreeSet<u64>,
     waiting_peer: BTreeSet<u64>,
-    stopping: bool,
-    stop_flushed: bool,
+    stop: Stop,
     /// The map could not be tidied: it is left as it is.
     stop_failed: bool,
-    stopped: bool,
 }
 
 impl Primary {
@@ -179,10 +189,8 @@ impl Primary {
             waiting_link: VecDeque::new(),
             waiting_copy: BTreeSet::new(),
             waiting_peer: BTreeSet::new(),
-            stopping: false,
-            stop_flushed: false,
+            stop: Stop::No,
             stop_failed: false,
-            stopped: false,
         };
         engine
             .metadata
@@ -228,7 +236,11 @@ impl Primary {
             }
             Event::Tick(now) => self.tick(now, actions),
             Event::SetReplication(replication) => self.replication = replication,
-            Event::Stop => self.stopping = true,
+            Event::Stop => {
+                if self.stop == Stop::No {
+                    self.stop = Stop::Asked;
+                }
+            }
         }
         self.advance(actions);
     }
@@ -239,10 +251,10 @@ impl Primary {
         self.tell_inconsistent(actions);
         self.copy_more(actions);
         self.advance_agreement(actions);
-        if self.stopping {
-            self.advance_stop(actions);
-        }
-        if let Some((ticket, sectors)) = self.map.next_write(self.stopping && !self.stop_failed) {
+        self.advance_stop(actions);
+        if let Some((ticket, sectors)) =
+            self.map.next_write(self.is_stopping() && !self.stop_failed)
+        {
             actions.push(Action::WriteMap(ticket, sectors));
         }
         if let Some((ticket, metadata)) = self.metadata.next_write() {
@@ -284,6 +296,10 @@ impl Primary {
         self.raise_generation
     }
 
+    fn is_stopping(&self) -> bool {
+        self.stop != Stop::No
+    }
+
     fn take_seq(&mut self, sent: Sent) -> u64 {
         let seq = self.next_seq;
         self.next_seq += 1;
@@ -310,13 +326,16 @@ impl Primary {
     }
 
     fn advance_stop(&mut self, actions: &mut Vec<Action>) {
+        if matches!(self.stop, Stop::No | Stop::Stopped) {
+            return;
+        }
         self.give_up_waiting(actions);
         let idle = self.requests.is_empty() && self.copies.is_idle();
-        if self.stopped || !idle || !self.stop_barrier(actions) {
+        if !idle || !self.stop_barrier(actions) {
             return;
         }
         if (self.map.is_tidy() || self.stop_failed) && self.metadata.is_settled() {
-            self.stopped = true;
+            self.stop = Stop::Stopped;
             actions.push(Action::Stopped);
         }
     }

@@ -47,7 +47,7 @@ pub(super) enum Stage {
     /// Finished but for the metadata that must be durable before it is acknowledged.
     Raising(Generation),
     /// Only the peer has it: it must be durable there (`flushed`) and known to be ahead.
-    Leading { flushed: bool },
+    Leading { flushed: bool, errno: Errno },
     /// A read, by its parts.
     Reading(super::reads::Parts),
 }
@@ -184,7 +184,7 @@ impl Primary {
 
     pub(super) fn map_written(&mut self, outcome: Outcome, actions: &mut Vec<Action>) {
         self.map.written(outcome);
-        self.stop_failed |= self.stopping && outcome.is_err();
+        self.stop_failed |= self.is_stopping() && outcome.is_err();
         for id in std::mem::take(&mut self.waiting_mark) {
             let Some(pending) = self.requests.get(&id) else {
                 continue;
@@ -418,7 +418,7 @@ impl Primary {
 
     /// Fails what has waited for the peer for too long, or has to end now.
     pub(super) fn give_up_waiting(&mut self, actions: &mut Vec<Action>) {
-        let (now, patience, stopping) = (self.now, self.patience, self.stopping);
+        let (now, patience, stopping) = (self.now, self.patience, self.is_stopping());
         let over: Vec<u64> =
             self.waiting_peer
                 .iter()

@@ -66,20 +66,25 @@ impl Primary {
         self.release_range(range, actions);
     }
 
-    /// The peer has it, the local disk has not.
+    /// The peer has it, the local disk has not. Until the peer has flushed it, the local copy is still
+    /// the one to rely on: the peer may lose it yet.
     fn only_there(&mut self, id: u64, range: Range, local: Side, actions: &mut Vec<Action>) {
         if !self.map.behind().is_empty() {
             // Each would lack something of the other: the write did not happen, the peer's is undone.
             return self.nowhere(id, range, local, Side::Done, actions);
         }
-        if self.map.stale().is_empty() {
-            actions.push(Action::Notice(Notice::LocalStale));
-        }
-        for extent in self.geometry.extents_of(range.offset, range.length) {
-            self.map.set_stale(extent);
-        }
-        self.map.end(range, false);
-        self.set_stage(id, Stage::Leading { flushed: false });
+        let errno = if let Side::Failed(errno) = local {
+            errno
+        } else {
+            Errno::EIO
+        };
+        self.set_stage(
+            id,
+            Stage::Leading {
+                flushed: false,
+                errno,
+            },
+        );
         let seq = self.take_seq(Sent::FlushAfter(id));
         let operation = Operation {
             owner: Owner::Request(id),
@@ -94,7 +99,6 @@ impl Primary {
             range: none,
             memsync: false,
         });
-        self.declare_ahead(actions);
     }
 
     /// Neither copy can be relied on to have it.
@@ -189,16 +193,35 @@ impl Primary {
 
     /// The flush behind a write that only the peer has was answered.
     pub(super) fn flushed_after(&mut self, id: u64, outcome: Outcome, actions: &mut Vec<Action>) {
-        match outcome {
-            Ok(()) => {
-                if matches!(self.requests.get(&id), Some(p) if matches!(p.stage, Stage::Leading { .. }))
-                {
-                    self.set_stage(id, Stage::Leading { flushed: true });
-                }
-                self.settle_leading(actions);
-            }
-            Err(errno) => self.finish_leading(id, Err(errno), actions),
+        let Some(pending) = self.requests.get(&id) else {
+            return;
+        };
+        let Stage::Leading { errno, .. } = pending.stage else {
+            return;
+        };
+        let range = pending.request.range;
+        let peer_has_it = matches!(outcome, Ok(()) | Err(Errno::EOPNOTSUPP));
+        if !peer_has_it || !self.map.behind().is_empty() {
+            self.set_behind(range);
+            self.map.end(range, false);
+            return self.finish_leading(id, Err(errno), actions);
         }
+        if self.map.stale().is_empty() {
+            actions.push(Action::Notice(Notice::LocalStale));
+        }
+        for extent in self.geometry.extents_of(range.offset, range.length) {
+            self.map.set_stale(extent);
+        }
+        self.map.end(range, false);
+        self.set_stage(
+            id,
+            Stage::Leading {
+                flushed: true,
+                errno,
+            },
+        );
+        self.declare_ahead(actions);
+        self.settle_leading(actions);
     }
 
     fn settle_leading(&mut self, actions: &mut Vec<Action>) {
@@ -206,8 +229,8 @@ impl Primary {
             return;
         }
         for id in self.leading() {
-            let stage = self.requests.get(&id).map(|pending| pending.stage.clone());
-            if stage == Some(Stage::Leading { flushed: true }) {
+            let stage = self.requests.get(&id).map(|pending| &pending.stage);
+            if matches!(stage, Some(Stage::Leading { flushed: true, .. })) {
                 self.finish_leading(id, Ok(()), actions);
             }
         }
@@ -229,7 +252,17 @@ impl Primary {
                 continue;
             };
             let range = pending.request.range;
-            self.again(id, actions);
+            if let Stage::Leading {
+                flushed: false,
+                errno,
+            } = pending.stage
+            {
+                self.set_behind(range);
+                self.map.end(range, false);
+                self.finish(id, Err(errno), actions);
+            } else {
+                self.again(id, actions);
+            }
             self.release_range(range, actions);
         }
     }

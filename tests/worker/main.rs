@@ -1,0 +1,8 @@
+//! Workers as they run, but in this process: over real sockets, with files as components, and a test
+//! in the place of hastd's main process.
+
+// A test fails where something does not hold: that is what unwrap says, outside of #[test], too.
+#![allow(clippy::unwrap_used)]
+
+mod harness;
+mod pairs;
