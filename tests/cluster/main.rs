@@ -15,5 +15,12 @@ mod stamp;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod components;
+mod endings;
+mod hooks;
 mod kills;
 mod network;
+mod reload;
+mod resync;
+mod split_brain;
+mod walkthrough;
