@@ -239,7 +239,7 @@ impl Local {
     }
 
     /// Stores an activemap, durably.
-    pub fn write_map(&self, map: &Bitmap) -> Result<(), DiskError> {
+    pub fn write_whole_map(&self, map: &Bitmap) -> Result<(), DiskError> {
         self.component.write_map(&self.geometry, map)?;
         self.component.flush()
     }

@@ -68,7 +68,7 @@ fn agree(
             let mut map = Bitmap::new(local.geometry().extents);
             map.set_all();
             // Before the metadata: see `MapSent::Everything`.
-            local.write_map(&map)?;
+            local.write_whole_map(&map)?;
             to_bytes(local, &map)
         }
     };

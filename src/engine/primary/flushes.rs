@@ -38,7 +38,7 @@ impl Primary {
         let Some(pending) = self.requests.get(&id) else {
             return;
         };
-        let peer_is_truth = !self.map.stale().is_empty();
+        let peer_is_truth = self.leans_on_peer();
         match (pending.local, pending.remote) {
             (Side::Outstanding, _) => {}
             (Side::Done, Side::Outstanding) => {

@@ -182,7 +182,7 @@ impl Primary {
     /// The peer is the source: this node lacks what either map has marked.
     fn merge_as_target(&mut self, answer: &Answer) -> Generation {
         let same_as_before = self.source_localcnt == Some(answer.localcnt);
-        if !same_as_before || self.map.stale().is_empty() {
+        if !same_as_before {
             self.map.all_marked_stale(answer.map.as_ref());
         }
         // Otherwise the peer has not moved on since this worker first met it: what is still stale here

@@ -139,9 +139,15 @@ impl Primary {
         false
     }
 
-    /// Whether only the peer has current data for some extents, and is away.
+    /// Whether the peer's copy is the one to rely on: some extents are stale here, or were until just
+    /// now and what was fetched is not flushed and noted yet. Nothing is acknowledged without it then.
+    pub(super) fn leans_on_peer(&self) -> bool {
+        !self.map.stale().is_empty() || self.metadata.get().inconsistent.is_some()
+    }
+
+    /// Whether that peer is away.
     pub(super) fn is_peer_needed(&self) -> bool {
-        !self.map.stale().is_empty() && self.together().is_none()
+        self.leans_on_peer() && self.together().is_none()
     }
 
     pub(super) fn wait_for_peer(&mut self, id: u64) {

@@ -577,3 +577,35 @@ fn a_clean_stop_leaves_no_marks() {
     assert!(bench.engine.map.is_tidy());
     assert!(!bench.engine.map.is_stable(BLOCK));
 }
+
+#[test]
+fn what_was_fetched_but_not_noted_still_counts_as_the_peer_s() {
+    let mut bench = Bench::new(Replication::Fullsync);
+    let mut map = Bitmap::new(bench.engine.geometry.extents);
+    map.set(2);
+    bench.connect(Source::Secondary, 1, Some(map));
+    let actions = bench.take();
+    let fetch = actions.iter().find_map(|action| match action {
+        Action::Send {
+            seq,
+            command: Command::Read,
+            ..
+        } => Some(*seq),
+        _ => None,
+    });
+    bench.reply(fetch.expect("fetches"), false, Ok(()));
+    let Some(Action::WriteLocal(piece, _)) = bench.take().pop() else {
+        panic!("stores it")
+    };
+    bench.tell(Event::LocalDone(piece, Ok(())));
+    assert_eq!(bench.engine.status().stale, 0);
+    bench.tell(Event::Disconnected);
+    bench.take();
+    bench.submit(1, Command::Write, BLOCK);
+    assert_eq!(
+        bench.take(),
+        [],
+        "the disk still says that the peer is ahead"
+    );
+    assert_eq!(bench.stored.localcnt, 0, "so no second history begins");
+}

@@ -53,7 +53,7 @@ impl Primary {
             .requests
             .get(&id)
             .is_some_and(|pending| pending.acknowledged);
-        if self.map.stale().is_empty() {
+        if !self.leans_on_peer() {
             let generation = self.raise();
             self.finish_after(id, generation, actions);
         } else if acknowledged {
@@ -116,7 +116,7 @@ impl Primary {
             (Side::Failed(errno), _) | (_, Side::Failed(errno)) => errno,
             _ => Errno::EIO,
         };
-        if remote == Side::Lost && !self.map.stale().is_empty() {
+        if remote == Side::Lost && self.leans_on_peer() {
             self.again(id, actions);
         } else {
             self.finish(id, Err(errno), actions);
