@@ -204,7 +204,10 @@ fn pair_with_small_disk(of_primary: bool) -> Option<(SmallDisk, Cluster)> {
     let small = SmallDisk::mount(cluster.setup.size / 2)?;
     let node = if of_primary { &cluster.a } else { &cluster.b };
     let real = small.0.path().join("disk1");
-    File::create(&real).unwrap().set_len(cluster.setup.size).unwrap();
+    File::create(&real)
+        .unwrap()
+        .set_len(cluster.setup.size)
+        .unwrap();
     fs::remove_file(node.component("disk1")).unwrap();
     symlink(&real, node.component("disk1")).unwrap();
     for node in [&cluster.a, &cluster.b] {
