@@ -18,6 +18,8 @@ mod support;
 mod components;
 mod endings;
 mod hooks;
+mod hostile;
+mod hundred;
 mod kills;
 mod network;
 mod reload;
