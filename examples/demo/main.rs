@@ -63,7 +63,7 @@ fn demonstrate(terminal: &Terminal) -> Result<String, Failure> {
     let folder = tempfile::Builder::new().prefix("hast-demo.").tempdir()?;
     let mut nodes = start(terminal, folder.path())?;
     let result = play(terminal, &mut nodes);
-    if result.is_err() {
+    if matches!(&result, Err(failure) if !matches!(failure, Failure::Interrupted)) {
         for node in &nodes {
             eprintln!(
                 "--- the end of {}'s log:\n{}",
@@ -136,7 +136,7 @@ fn introduce(terminal: &Terminal, nodes: &[Node; 2], config: &str) -> Result<(),
     terminal.line("    ... and disk2, disk3 likewise")?;
     terminal.explain(
         "Both run on this machine: behind each command's name stands, not shown here,\n\
-         '-c hast.conf -n hast1' (or hast2). On machines of their own they need neither.",
+         '-c hast.conf -n hast1' or hast2. On machines of their own they need neither.",
     )?;
     for node in nodes {
         terminal.typed(node.name, "hastd -F &")?;

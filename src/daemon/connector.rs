@@ -310,3 +310,7 @@ fn begin(to: SocketAddr, sources: &[SocketAddr]) -> io::Result<Socket> {
         _ => Ok(socket),
     }
 }
+
+#[cfg(test)]
+#[path = "connector_tests.rs"]
+mod tests;

@@ -143,7 +143,9 @@ impl Lifecycle {
     /// Whether the role is really taken (or none is): nothing is under way.
     pub const fn is_settled(&self) -> bool {
         match self.stage {
-            Stage::Idle | Stage::Running | Stage::BackOff => true,
+            Stage::Idle | Stage::Running => true,
+            // A primary that was at work is one still; one that never was has yet to be.
+            Stage::BackOff => matches!(self.promotion, Promotion::Resumed),
             // A secondary's workers come and go with its primary's connections.
             Stage::Starting => matches!(self.role, Role::Secondary),
             Stage::Stopping => false,

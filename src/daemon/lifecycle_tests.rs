@@ -232,3 +232,18 @@ fn a_meeting_needs_an_idle_secondary() {
     let mut it = primary();
     assert_eq!(it.step(Event::Displaced), []);
 }
+
+#[test]
+fn a_role_that_was_never_taken_is_not_settled_by_a_back_off() {
+    let mut it = after(&[command(Role::Primary)]);
+    it.step(died(SHORT));
+    assert_eq!(state(&it), (Role::Primary, Stage::BackOff));
+    assert!(!it.is_settled());
+    assert_eq!(
+        it.step(Event::StageOver),
+        [Action::SpawnPrimary(Promotion::Asked)]
+    );
+    it.step(Event::Started);
+    it.step(died(SHORT));
+    assert!(it.is_settled());
+}

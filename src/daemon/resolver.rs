@@ -143,3 +143,45 @@ fn answer(sender: &Sender<Found>, waker: &Waker, found: Found) {
     let _ = sender.send(found);
     let _ = waker.wake();
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mio::{Events, Poll, Token};
+
+    fn address(text: &str) -> Address {
+        Address::parse(text, 8457).unwrap()
+    }
+
+    #[test]
+    fn names_are_known_once_they_were_looked_up_and_numbers_at_once() {
+        let mut poll = Poll::new().unwrap();
+        let waker = Arc::new(Waker::new(poll.registry(), Token(0)).unwrap());
+        let mut resolver = Resolver::new(waker);
+        let (local, number) = (address("tcp4://localhost"), address("10.0.0.1:1"));
+        let peer: IpAddr = "127.0.0.1".parse().unwrap();
+        assert!(resolver.is_peer(&number, "::ffff:10.0.0.1".parse().unwrap()));
+        assert!(!resolver.is_peer(&number, peer));
+        assert!(!resolver.is_peer(&local, peer));
+
+        resolver.refresh([&local, &number].into_iter());
+        resolver.look_up(&local);
+        assert_eq!((resolver.running.len(), resolver.waiting.len()), (1, 0));
+        let mut events = Events::with_capacity(1);
+        let mut found = Vec::new();
+        while found.is_empty() {
+            poll.poll(&mut events, Some(Duration::from_secs(30)))
+                .unwrap();
+            assert!(!events.is_empty(), "no answer in time");
+            found = resolver.take();
+        }
+        assert!(resolver.is_peer(&local, peer));
+        assert!(resolver.running.is_empty());
+
+        resolver.refresh(std::iter::empty());
+        assert!(
+            !resolver.is_peer(&local, peer),
+            "it is no longer configured"
+        );
+    }
+}

@@ -108,6 +108,11 @@ impl Core {
         self.unanswered
     }
 
+    /// Requests, and pieces of synchronisations, whose data is kept.
+    pub fn held(&self) -> usize {
+        self.held.len()
+    }
+
     /// Whether an answer came since this was asked last.
     pub fn take_heard(&mut self) -> bool {
         std::mem::take(&mut self.heard)

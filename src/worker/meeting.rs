@@ -1,69 +1,31 @@
-//! The primary's connection: asking for it, the handshake (spec, section 3), and trying again.
+//! The primary's connection: made, kept, and made again.
 //!
 //! Never decides whether two nodes fit: the engine and the peer do. Invariants: one thread does all
 //! this and then receives on the connection it made; the engine is told of a connection's end
 //! exactly once for each meeting it was told of; a complaint is logged when it is new.
 
-use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use socket2::Socket;
-
-use super::channel::{FromWorker, HookEvent};
+use super::channel::HookEvent;
+use super::core::Work;
 use super::inbox::Inbox;
 use super::lock;
-use super::peer::{self, Connection};
+use super::peer::Connection;
 use super::primary::{Here, Primary};
 use super::slot::Slot;
+use super::talk::{MeetingError, Talk};
 use crate::config::Resource;
 use crate::control;
-use crate::engine::handshake::Source;
 use crate::engine::primary::{Answer, Event, Hello};
-use crate::layout::Bitmap;
-use crate::wire::frame::{self, Limits, Message, ReadError};
-use crate::wire::handshake::{self, HandshakeError, HelloAnswer, Refusal, StartAnswer, SyncSource};
-use crate::wire::{EXTENSION_LEVEL, PROTOCOL_VERSION};
 
 /// The version in the first header that a worker sends, before any was negotiated.
 const FIRST_VERSION: u8 = 1;
 /// The first wait after a failure, and where doubling it ends.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
-
-/// Why there is no connection.
-#[derive(Debug, thiserror::Error)]
-enum MeetingError {
-    #[error("cannot connect to {remote}: {reason}")]
-    Connect { remote: String, reason: String },
-    #[error("the handshake with {remote} failed: {error}")]
-    Io { remote: String, error: io::Error },
-    #[error("the handshake with {remote} failed: {error}")]
-    Handshake {
-        remote: String,
-        error: HandshakeError,
-    },
-    #[error("the handshake with {remote} failed: {error}")]
-    Receive { remote: String, error: ReadError },
-    #[error("{remote} refuses: {}", refusal.errmsg)]
-    Refused { remote: String, refusal: Refusal },
-    #[error(
-        "{remote} has {what} {theirs} where ours is {ours}; create both components with the same sizes"
-    )]
-    Sizes {
-        remote: String,
-        what: &'static str,
-        theirs: u64,
-        ours: u64,
-    },
-    #[error("the handshake with {remote} was given up")]
-    GivenUp { remote: String },
-    #[error("the worker is ending")]
-    Ending,
-}
 
 /// What the thread that connects shares with the others.
 #[derive(Debug)]
@@ -188,7 +150,31 @@ impl Meeting {
         self.nudge.close();
     }
 
-    fn is_ending(&self) -> bool {
+    /// The number of the next thing asked of the main process.
+    pub(super) fn next_number(&self) -> u32 {
+        self.number.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// What the main process answers.
+    pub(super) fn take_connection(
+        &self,
+        deadline: Instant,
+    ) -> Option<(u32, Result<OwnedFd, String>)> {
+        self.connections.take(Some(deadline))
+    }
+
+    /// Forgets what the engine said in an earlier meeting.
+    pub(super) fn forget_hello(&self) {
+        self.hellos.clear();
+    }
+
+    /// What the engine says, or that it wants no meeting now.
+    pub(super) fn take_hello(&self, deadline: Instant) -> Option<Option<Hello>> {
+        self.hellos.take(Some(deadline))
+    }
+
+    /// Whether the worker is ending.
+    pub(super) fn is_ending(&self) -> bool {
         self.ending.load(Ordering::Acquire)
     }
 }
@@ -242,7 +228,7 @@ impl Primary {
                     self.stay(inbox);
                     // A connection that lasts is worth an immediate try; one that breaks whenever it
                     // is made would be made without end.
-                    if begun.elapsed() > LONGEST_WAIT {
+                    if begun.elapsed() > FIRST_WAIT {
                         backoff.succeeded();
                     }
                     backoff.lost()
@@ -332,7 +318,7 @@ impl Primary {
         let resource = lock(&self.resource).clone();
         let remote = resource.remote_text().to_owned();
         lock(&self.meeting.state).trying = true;
-        let mut talk = Talk {
+        let talk = Talk {
             primary: self,
             resource,
             remote,
@@ -340,225 +326,34 @@ impl Primary {
         let outgoing = talk.connect()?;
         let answer = talk.greet(&outgoing, version)?;
         let incoming = talk.connect()?;
-        let connection = Connection {
-            outgoing: outgoing.clone(),
-            incoming: incoming.clone(),
-        };
-        *lock(&self.connection) = Some(Arc::new(connection));
-        let agreed = talk.agree(&outgoing, &incoming, &answer);
-        let answer = match agreed {
-            Ok(answer) => answer,
+        let connection = Arc::new(Connection { outgoing, incoming });
+        *lock(&self.connection) = Some(connection.clone());
+        let agreed = talk.agree(&connection, &answer).and_then(|answer| {
+            // From here on silence is judged by what is unanswered.
+            let timeless = connection.incoming.set_read_timeout(None);
+            timeless.map_err(talk.io()).map(|()| answer)
+        });
+        match agreed {
+            Ok(answer) => {
+                let inbox = Inbox::new(connection.incoming.clone());
+                self.announce_connection(&talk.remote);
+                self.begin(connection, *version, answer);
+                Ok(inbox)
+            }
             Err(error) => {
                 self.part();
-                return Err(error);
+                Err(error)
             }
-        };
-        // From here on silence is judged by what is unanswered.
-        let timeless = incoming.set_read_timeout(None);
-        if let Err(error) = timeless {
-            self.part();
-            return Err(MeetingError::Io {
-                remote: talk.remote,
-                error,
-            });
         }
-        self.announce_connection(&talk.remote);
-        self.begin(outgoing, *version, answer);
-        Ok(Inbox::new(incoming))
     }
 
     /// The engine hears that the peer agreed; what it sends from now on has where to go.
-    fn begin(&self, outgoing: Arc<Socket>, version: u8, answer: Answer) {
-        let mut work = super::core::Work::default();
+    fn begin(&self, connection: Arc<Connection>, version: u8, answer: Answer) {
+        let mut work = Work::default();
         let mut core = lock(&self.core);
-        self.outbox.open(outgoing, version);
+        self.outbox.open(connection, version);
         core.step(Event::Connected(Box::new(answer)), &self.outbox, &mut work);
         drop(core);
         self.carry_out(work, Here::Nothing);
-    }
-}
-
-/// One handshake.
-struct Talk<'a> {
-    primary: &'a Arc<Primary>,
-    resource: Resource,
-    remote: String,
-}
-
-impl Talk<'_> {
-    fn io(&self) -> impl Fn(io::Error) -> MeetingError + use<> {
-        let remote = self.remote.clone();
-        move |error| MeetingError::Io {
-            remote: remote.clone(),
-            error,
-        }
-    }
-
-    /// Asks the main process for a connection.
-    fn connect(&mut self) -> Result<Arc<Socket>, MeetingError> {
-        let meeting = &self.primary.meeting;
-        let number = meeting.number.fetch_add(1, Ordering::Relaxed);
-        self.primary.link.send(&FromWorker::Connect { number });
-        // The main process keeps the timeout; it is given the same time again to say so.
-        let deadline = Instant::now() + 2 * self.resource.timeout;
-        let descriptor = loop {
-            match meeting.connections.take(Some(deadline)) {
-                Some((answered, result)) if answered == number => break result,
-                // Of an earlier meeting, that was given up.
-                Some(_) => {}
-                None if meeting.is_ending() => return Err(MeetingError::Ending),
-                None => break Err(String::from("hastd's main process does not answer")),
-            }
-        };
-        let descriptor = descriptor.map_err(|reason| MeetingError::Connect {
-            remote: self.remote.clone(),
-            reason,
-        })?;
-        peer::prepare(descriptor, self.resource.timeout).map_err(self.io())
-    }
-
-    /// The first message and its answer.
-    fn greet(&self, socket: &Socket, version: &mut u8) -> Result<HelloAnswer, MeetingError> {
-        let hello = handshake::Hello {
-            resource: self.resource.name.clone(),
-            version: Some(PROTOCOL_VERSION),
-            extension: Some(EXTENSION_LEVEL),
-        };
-        self.send(socket, &frame::encode(*version, &hello.to_nv(), &[]))?;
-        let message = self.receive(socket, Limits::PEER)?;
-        let answer = self.accepted(HelloAnswer::from_nv(message.nv.view()))?;
-        *version = answer.version;
-        Ok(answer)
-    }
-
-    /// The second message and its answer.
-    fn agree(
-        &self,
-        outgoing: &Socket,
-        incoming: &Socket,
-        first: &HelloAnswer,
-    ) -> Result<Answer, MeetingError> {
-        let hello = self.hello()?;
-        let start = handshake::Start {
-            resource: self.resource.name.clone(),
-            token: first.token,
-            resuid: hello.resuid,
-            localcnt: hello.localcnt,
-            remotecnt: hello.remotecnt,
-            virgin: hello.virgin,
-        };
-        self.send(incoming, &frame::encode(first.version, &start.to_nv(), &[]))?;
-        let extents = self.primary.local.geometry().extents;
-        let limits = Limits::PEER.with_payload(handshake::max_map(extents));
-        let message = self.receive(outgoing, limits)?;
-        let answer = StartAnswer::decode(message.nv.view(), &message.payload, extents);
-        let answer = self.accepted(answer)?;
-        self.check(&answer)?;
-        Ok(Answer {
-            localcnt: answer.localcnt,
-            remotecnt: answer.remotecnt,
-            virgin: answer.virgin,
-            source: match answer.syncsrc {
-                SyncSource::Primary => Source::Primary,
-                SyncSource::Secondary => Source::Secondary,
-            },
-            map: (!answer.map.is_empty()).then(|| Bitmap::from_bytes(extents, &answer.map)),
-            extension: first.extension.unwrap_or(0) >= EXTENSION_LEVEL,
-            memsync: first.version >= 2,
-        })
-    }
-
-    /// Asks the engine what to say of our data.
-    fn hello(&self) -> Result<Hello, MeetingError> {
-        let meeting = &self.primary.meeting;
-        meeting.hellos.clear();
-        self.primary.tell(Event::Meet, Here::Nothing);
-        match meeting
-            .hellos
-            .take(Some(Instant::now() + self.resource.timeout))
-        {
-            Some(Some(hello)) => Ok(hello),
-            _ if meeting.is_ending() => Err(MeetingError::Ending),
-            _ => Err(MeetingError::GivenUp {
-                remote: self.remote.clone(),
-            }),
-        }
-    }
-
-    fn check(&self, answer: &StartAnswer) -> Result<(), MeetingError> {
-        let geometry = self.primary.local.geometry();
-        let sizes = [
-            ("a data size of", answer.datasize, geometry.data_size),
-            (
-                "an extent size of",
-                u64::from(answer.extentsize),
-                u64::from(geometry.extent_size),
-            ),
-        ];
-        for (what, theirs, ours) in sizes {
-            if theirs != ours {
-                let remote = self.remote.clone();
-                return Err(MeetingError::Sizes {
-                    remote,
-                    what,
-                    theirs,
-                    ours,
-                });
-            }
-        }
-        Ok(())
-    }
-
-    fn accepted<T>(
-        &self,
-        answer: Result<handshake::Answer<T>, HandshakeError>,
-    ) -> Result<T, MeetingError> {
-        let remote = || self.remote.clone();
-        match answer {
-            Ok(handshake::Answer::Accepted(answer)) => Ok(answer),
-            Ok(handshake::Answer::Refused(refusal)) => Err(MeetingError::Refused {
-                remote: remote(),
-                refusal,
-            }),
-            Err(error) => Err(MeetingError::Handshake {
-                remote: remote(),
-                error,
-            }),
-        }
-    }
-
-    fn send(&self, socket: &Socket, message: &[u8]) -> Result<(), MeetingError> {
-        let mut socket = socket;
-        socket.write_all(message).map_err(self.io())
-    }
-
-    fn receive(&self, socket: &Socket, limits: Limits) -> Result<Message, MeetingError> {
-        let deadline = Instant::now() + self.resource.timeout;
-        let received = Message::read_from(&mut Timed { socket, deadline }, limits);
-        let restored = socket.set_read_timeout(Some(self.resource.timeout));
-        restored.map_err(self.io())?;
-        received.map_err(|error| MeetingError::Receive {
-            remote: self.remote.clone(),
-            error,
-        })
-    }
-}
-
-/// Reads until a deadline, however slowly the bytes come.
-struct Timed<'a> {
-    socket: &'a Socket,
-    deadline: Instant,
-}
-
-impl Read for Timed<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let late = || io::Error::new(io::ErrorKind::TimedOut, "the other node answers too late");
-        let wait = self.deadline.checked_duration_since(Instant::now());
-        let wait = wait.filter(|wait| !wait.is_zero()).ok_or_else(late)?;
-        self.socket.set_read_timeout(Some(wait))?;
-        match self.socket.read(buffer) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(late()),
-            result => result,
-        }
     }
 }

@@ -12,7 +12,7 @@
 //! | [`channel`], [`link`] | what hastd's main process and its workers say to each other, and over what |
 //! | `station` | ticks, status, reload and stop, for either role |
 //! | [`primary`], `core`, `status` | the primary: its threads, what its lock guards, how it is |
-//! | `meeting`, `receiver` | its connection: made, kept, and what comes back on it |
+//! | `meeting`, `talk`, `receiver` | its connection: kept, the handshake, what comes back on it |
 //! | [`secondary`], `arrivals`, `serve` | the secondary: its threads, what it receives, its side of the handshake |
 //! | `outbox`, `inbox`, `peer` | sending, receiving, the sockets |
 //! | `local`, `pool` | the component: what is done on it, and by whom |
@@ -37,6 +37,7 @@ mod serve;
 mod slot;
 mod station;
 mod status;
+mod talk;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

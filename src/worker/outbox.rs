@@ -21,6 +21,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use socket2::Socket;
 
 use super::lock;
+use super::peer::Connection;
 use crate::provider::Buffer;
 use crate::terms::{Checksum, Compression};
 use crate::wire::payload::{self, PayloadFields};
@@ -92,7 +93,7 @@ enum Attendant {
 
 #[derive(Debug)]
 struct Sending {
-    socket: Option<Arc<Socket>>,
+    connection: Option<Arc<Connection>>,
     style: Style,
     /// Taken from the queue, not made ready yet.
     taken: VecDeque<Message>,
@@ -116,7 +117,7 @@ impl Outbox {
         Self {
             queue: Mutex::default(),
             sending: Mutex::new(Sending {
-                socket: None,
+                connection: None,
                 style,
                 taken: VecDeque::new(),
                 heads: Vec::new(),
@@ -129,14 +130,14 @@ impl Outbox {
         }
     }
 
-    /// Sends into this socket from here on.
-    pub fn open(&self, socket: Arc<Socket>, version: u8) {
+    /// Sends along this connection from here on.
+    pub fn open(&self, connection: Arc<Connection>, version: u8) {
         let mut sending = lock(&self.sending);
-        sending.socket = Some(socket);
+        sending.connection = Some(connection);
         sending.style.version = version;
     }
 
-    /// Forgets the socket and everything not sent.
+    /// Forgets the connection and everything not sent.
     pub fn close(&self) {
         let mut sending = lock(&self.sending);
         sending.forget();
@@ -198,7 +199,7 @@ impl Outbox {
             if sending.taken.is_empty() {
                 std::mem::swap(&mut *lock(&self.queue), &mut sending.taken);
             }
-            let Some(socket) = sending.socket.clone() else {
+            let Some(connection) = sending.connection.clone() else {
                 sending.forget();
                 return;
             };
@@ -206,7 +207,7 @@ impl Outbox {
             if sending.pieces.is_empty() {
                 return;
             }
-            match sending.send(&socket) {
+            match sending.send(&connection.outgoing) {
                 Ok(()) => {
                     self.progress.fetch_add(1, Ordering::Relaxed);
                 }
@@ -219,7 +220,7 @@ impl Outbox {
                 Err(error) => {
                     log::debug!("sending to the peer failed: {error}");
                     // Whoever receives from the peer finds out, and tells the engine.
-                    let _ = socket.shutdown(std::net::Shutdown::Both);
+                    connection.shut();
                     sending.forget();
                     return;
                 }
@@ -256,10 +257,10 @@ impl Outbox {
 
     fn wait_until_sent(&self) {
         while self.is_stuck() {
-            let Some(socket) = lock(&self.sending).socket.clone() else {
+            let Some(connection) = lock(&self.sending).connection.clone() else {
                 return;
             };
-            let mut interest = [PollFd::new(socket.as_fd(), PollFlags::POLLOUT)];
+            let mut interest = [PollFd::new(connection.outgoing.as_fd(), PollFlags::POLLOUT)];
             // An error is one of the socket, too: sending finds out.
             if poll(&mut interest, PollTimeout::from(LOOK)) == Ok(0) {
                 if *lock(&self.attendant) == Attendant::Ended {
@@ -284,7 +285,7 @@ impl Outbox {
 
 impl Sending {
     fn forget(&mut self) {
-        self.socket = None;
+        self.connection = None;
         self.taken.clear();
         self.heads.clear();
         self.pieces.clear();

@@ -5,7 +5,7 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -32,6 +32,12 @@ use crate::provider::{Backend, Buffer, BufferError, BufferPool, ProviderRequest}
 use crate::wire::PROTOCOL_VERSION;
 use crate::wire::request::PeerRequest;
 
+/// Requests not released, at most. Those with data are bounded by their buffers; without, in async, a
+/// peer that takes its time could let them grow without end.
+const MOST_HELD: usize = 8192;
+/// How often it is looked whether there is room again, at the least.
+const LOOK: Duration = Duration::from_millis(100);
+
 /// Whether a thread may wait for a quick disk itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Here {
@@ -44,6 +50,8 @@ pub(super) enum Here {
 /// A running primary.
 pub(super) struct Primary {
     pub(super) core: Mutex<Core>,
+    /// Requests were released.
+    room: Condvar,
     pub(super) outbox: Outbox,
     pub(super) local: Local,
     pub(super) link: Arc<Link>,
@@ -109,6 +117,7 @@ impl Primary {
         };
         Ok(Self {
             core: Mutex::new(Core::new(engine, copies.clone())),
+            room: Condvar::new(),
             outbox: Outbox::new(style),
             local,
             ending: Ending::new(link.clone()),
@@ -352,7 +361,13 @@ impl Backend for Primary {
         let command = core::command_of(request.command);
         self.counts.count(command);
         let mut work = Work::default();
-        lock(&self.core).submit(command, request, &self.outbox, &mut work);
+        let mut core = lock(&self.core);
+        while core.held() > MOST_HELD {
+            let waited = self.room.wait_timeout(core, LOOK);
+            core = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        core.submit(command, request, &self.outbox, &mut work);
+        drop(core);
         self.carry_out(work, Here::Quick);
     }
 

@@ -37,6 +37,9 @@ use crate::wire::request::PeerReply;
 
 /// How long a primary may say nothing: twice the time after which it sends a keepalive.
 const SILENCE: Duration = Duration::from_secs(20);
+/// Requests without an answer, and answers not sent, at most: more than any primary has under way.
+/// Beyond, nothing is received.
+const MOST: usize = 4096;
 /// How long what was received may take once the connection is gone.
 const LAST_REQUESTS: Duration = Duration::from_secs(30);
 /// How often it is looked whether they have ended.
@@ -51,7 +54,7 @@ pub(super) struct Secondary {
     pub(super) local: Local,
     pool: Pool<Task>,
     pub(super) buffers: BufferPool,
-    connection: Connection,
+    connection: Arc<Connection>,
     ending: Ending,
     /// Told to end; otherwise the end is a connection's loss.
     stopped: AtomicBool,
@@ -113,6 +116,7 @@ pub fn run(
         Err(error) => return Ok(refused(link, &error)),
     };
     incoming.set_read_timeout(Some(SILENCE))?;
+    let connection = Arc::new(Connection { outgoing, incoming });
     let style = Style {
         version: primary.version,
         compression: resource.compression,
@@ -129,17 +133,14 @@ pub fn run(
         local,
         pool: Pool::default(),
         buffers: BufferPool::new(resource.buffers as usize),
-        connection: Connection {
-            outgoing: outgoing.clone(),
-            incoming,
-        },
+        connection: connection.clone(),
         ending: Ending::new(link.clone()),
         stopped: AtomicBool::new(false),
         timeout: resource.timeout,
         watch: Mutex::default(),
         counts: Counts::default(),
     });
-    secondary.outbox.open(outgoing, primary.version);
+    secondary.outbox.open(connection, primary.version);
     let threads = secondary.start()?;
     link.send(&FromWorker::Started);
     link.send(&FromWorker::Hook(HookEvent::Connect));
@@ -225,6 +226,16 @@ impl Secondary {
         }
         drop(core);
         self.carry_out(work, true);
+        self.wait_for_room();
+    }
+
+    /// Waits while there is too much to be done, or to be sent.
+    fn wait_for_room(&self) {
+        let mut core = lock(&self.core);
+        while core.engine.requests() > MOST || self.outbox.waiting() > MOST {
+            let waited = self.finished.wait_timeout(core, LOOK);
+            core = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
     }
 
     /// Does the engine's work, and what comes of it; at once where that is quick and `here` allows.

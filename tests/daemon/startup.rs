@@ -119,8 +119,17 @@ fn it_goes_to_the_background_once_and_leaves_on_sigterm() {
     let own = pidfile.to_str().unwrap();
     assert_eq!(fails(&["-F", "-P", own, "-n", "a", "-c", &path]).0, 75);
 
+    // The pid file moves with the configuration.
+    let moved = folder.path().join("pid2");
+    let text = fs::read_to_string(&path).unwrap();
+    let (from, to) = (format!("pidfile {own}"), format!("pidfile {own}2"));
+    fs::write(&path, text.replace(&from, &to)).unwrap();
+    kill(Pid::from_raw(pid), Signal::SIGHUP).unwrap();
+    poll_for(|| (fs::read_to_string(&moved).ok()? == pid.to_string()).then_some(()));
+    poll_for(|| (!pidfile.exists()).then_some(()));
+
     kill(Pid::from_raw(pid), Signal::SIGTERM).unwrap();
-    poll_for(|| (!pidfile.exists() && !control.exists()).then_some(()));
+    poll_for(|| (!moved.exists() && !control.exists()).then_some(()));
 }
 
 #[test]

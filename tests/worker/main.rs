@@ -4,5 +4,7 @@
 // A test fails where something does not hold: that is what unwrap says, outside of #[test], too.
 #![allow(clippy::unwrap_used)]
 
+mod failures;
 mod harness;
 mod pairs;
+mod strangers;

@@ -14,7 +14,7 @@ use hast::worker::channel::{FromWorker, HookEvent};
 use crate::harness::{Connector, Host, LIMIT, Node, Worker, eventually};
 
 /// Random bytes that depend on nothing but the seed.
-fn noise(seed: u64, length: usize) -> Vec<u8> {
+pub fn noise(seed: u64, length: usize) -> Vec<u8> {
     let mut random = fastrand::Rng::with_seed(seed);
     let mut bytes = vec![0; length];
     random.fill(&mut bytes);
@@ -47,7 +47,7 @@ fn write_all_sorts(client: &mut Client) -> Vec<u8> {
 }
 
 /// What the device holds.
-fn read_all(client: &mut Client) -> Vec<u8> {
+pub fn read_all(client: &mut Client) -> Vec<u8> {
     let size = client.size() as usize;
     let piece = 1 << 20;
     let pieces = (0..size)
@@ -94,12 +94,12 @@ fn async_writes_reach_both() {
 }
 
 /// A network that leads nowhere.
-fn nowhere() -> Connector {
+pub fn nowhere() -> Connector {
     Box::new(|| Err("no route".to_owned()))
 }
 
 /// Two nodes with new components, and the folder they are in.
-fn nodes(settings: &str) -> (tempfile::TempDir, Node, Node) {
+pub fn nodes(settings: &str) -> (tempfile::TempDir, Node, Node) {
     let folder = tempfile::tempdir().unwrap();
     let a = Node::new(folder.path(), "a", settings);
     let b = Node::new(folder.path(), "b", settings);
@@ -107,7 +107,7 @@ fn nodes(settings: &str) -> (tempfile::TempDir, Node, Node) {
 }
 
 /// Brings two new nodes together and apart again, so that they are of one data set.
-fn acquaint(a: &Node, b: Node) -> Node {
+pub fn acquaint(a: &Node, b: Node) -> Node {
     let host = Host::new(b);
     let primary = Worker::primary(a, Promotion::Asked, host.connector());
     primary.becomes(Condition::Complete);
@@ -143,7 +143,7 @@ fn survives_cuts(settings: &str) {
     let done = AtomicBool::new(false);
     let expected = thread::scope(|scope| {
         let writer = scope.spawn(|| scribble(&mut a.client(), 5, &done));
-        for _ in 0..4 {
+        for _ in 0..3 {
             let connected = primary.hooks(HookEvent::Connect);
             let written = primary.status().statistics.write;
             eventually("writes go on", || {
@@ -164,7 +164,7 @@ fn survives_cuts(settings: &str) {
     assert!(a.data() == expected, "the primary's component");
     assert!(b.data() == expected, "the secondary's component");
     assert!(
-        codes.len() >= 4 && codes.iter().all(|code| *code == 75 || *code == 0),
+        codes.len() >= 3 && codes.iter().all(|code| *code == 75 || *code == 0),
         "{codes:?}"
     );
 }

@@ -1,0 +1,173 @@
+//! Components that fail, or do not fit.
+
+use std::fs;
+
+use hast::control::Condition;
+use hast::disk::{self, CreateOptions};
+use hast::engine::primary::Promotion;
+use hast::worker::channel::FromWorker;
+
+use crate::harness::{Host, Node, Worker, eventually};
+use crate::pairs::{nodes, noise, nowhere, read_all};
+
+/// The code and message with which a primary on this node refuses to start.
+fn refusal(node: &Node) -> (u8, String) {
+    let mut worker = Worker::primary(node, Promotion::Asked, nowhere());
+    let heard =
+        worker.hear(|message| matches!(message, FromWorker::Refused { .. } | FromWorker::Started));
+    let FromWorker::Refused { exit, message } = heard else {
+        panic!("it started")
+    };
+    assert_eq!(worker.join(), exit);
+    (exit, message)
+}
+
+#[test]
+fn a_component_that_does_not_fit_is_refused_and_left_alone() {
+    let (_folder, a, b) = nodes("");
+    let path = &a.resource.local;
+
+    let locked = Worker::primary(&a, Promotion::Asked, nowhere());
+    locked.started();
+    assert_eq!(refusal(&a).0, 75, "in use");
+    assert_eq!(locked.stop(), 0);
+
+    fs::copy(&b.resource.local, path).unwrap();
+    disk::create(path, "disk2", CreateOptions::default()).unwrap();
+    let before = fs::read(path).unwrap();
+    let (exit, message) = refusal(&a);
+    assert_eq!(exit, 65);
+    assert!(
+        message.contains("disk2") && message.contains("disk1"),
+        "{message}"
+    );
+    assert!(fs::read(path).unwrap() == before);
+
+    fs::write(path, noise(1, 1 << 20)).unwrap();
+    assert_eq!(refusal(&a).0, 65, "not a component");
+    assert!(fs::read(path).unwrap() == noise(1, 1 << 20));
+
+    fs::copy(&b.resource.local, path).unwrap();
+    fs::OpenOptions::new()
+        .write(true)
+        .open(path)
+        .unwrap()
+        .set_len(8 << 20)
+        .unwrap();
+    assert_eq!(refusal(&a).0, 65, "cut short");
+
+    fs::remove_file(path).unwrap();
+    let (exit, message) = refusal(&a);
+    assert_eq!(exit, 66);
+    assert!(message.contains("does not exist"), "{message}");
+}
+
+#[test]
+fn reads_that_the_disk_fails_are_answered_by_the_peer() {
+    let (_folder, a, b) = nodes("");
+    let host = Host::new(b);
+    let primary = Worker::primary(&a, Promotion::Asked, host.connector());
+    primary.becomes(Condition::Complete);
+    let mut client = a.client();
+    let bytes = noise(3, 1 << 20);
+    client.write(12 << 20, &bytes, true).unwrap();
+    // The local component loses its second half.
+    let file = fs::OpenOptions::new()
+        .write(true)
+        .open(&a.resource.local)
+        .unwrap();
+    file.set_len(8 << 20).unwrap();
+    assert!(client.read(12 << 20, 1 << 20).unwrap() == bytes);
+    let status = primary.status();
+    assert!(status.statistics.read_error > 0);
+    let reason = status.details.unwrap().reason.unwrap();
+    assert!(reason.contains("cut short"), "{reason}");
+    drop(primary);
+}
+
+/// A component that can be made read-only while it is in use: a file in memory, to be sealed.
+#[cfg(target_os = "linux")]
+mod sealed {
+    use std::fs::File;
+    use std::os::fd::{AsRawFd, OwnedFd};
+
+    use hast::worker::channel::HookEvent;
+    use nix::fcntl::{FcntlArg, SealFlag, fcntl};
+    use nix::sys::memfd::{MFdFlags, memfd_create};
+
+    use super::*;
+    use crate::harness::SIZE;
+
+    fn memory_node(folder: &std::path::Path, name: &'static str) -> (Node, OwnedFd) {
+        let memory = memfd_create(c"component", MFdFlags::MFD_ALLOW_SEALING).unwrap();
+        File::from(memory.try_clone().unwrap())
+            .set_len(SIZE)
+            .unwrap();
+        let mut node = Node::over(folder, name, "");
+        node.resource.local = format!("/proc/self/fd/{}", memory.as_raw_fd()).into();
+        drop(disk::create(&node.resource.local, "disk1", CreateOptions::default()).unwrap());
+        (node, memory)
+    }
+
+    fn seal(memory: &OwnedFd) {
+        fcntl(memory, FcntlArg::F_ADD_SEALS(SealFlag::F_SEAL_WRITE)).unwrap();
+    }
+
+    #[test]
+    fn a_write_that_only_the_peer_takes_is_kept_and_read_back_from_there() {
+        let (folder, a, b) = nodes("");
+        drop(a);
+        let (a, memory) = memory_node(folder.path(), "a");
+        let host = Host::new(b);
+        let primary = Worker::primary(&a, Promotion::Asked, host.connector());
+        primary.becomes(Condition::Complete);
+        let mut client = a.client();
+        // Marks the extent, while that is still possible.
+        client.write(0, &noise(1, 4096), true).unwrap();
+        seal(&memory);
+        client.write(0, &noise(2, 4096), false).unwrap();
+        assert!(client.read(0, 4096).unwrap() == noise(2, 4096));
+        let status = primary.status();
+        assert!(status.statistics.write_error > 0);
+        assert_ne!(status.condition, Condition::Complete);
+        drop((client, primary));
+        assert!(host.end().data()[..4096] == noise(2, 4096));
+    }
+
+    #[test]
+    fn a_secondary_that_fails_is_marked_behind_and_writes_go_on() {
+        let (folder, a, b) = nodes("replication fullsync");
+        drop(b);
+        let (b, memory) = memory_node(folder.path(), "b");
+        let host = Host::new(b);
+        let primary = Worker::primary(&a, Promotion::Asked, host.connector());
+        primary.becomes(Condition::Complete);
+        seal(&memory);
+        let mut client = a.client();
+        client.write(0, &noise(2, 4096), false).unwrap();
+        eventually("it shows", || {
+            primary.status().condition != Condition::Complete
+        });
+        assert!(client.read(0, 4096).unwrap() == noise(2, 4096));
+        assert!(primary.hooks(HookEvent::Connect) >= 1);
+        client.disconnect().unwrap();
+        primary.abandon();
+    }
+}
+
+#[test]
+fn a_primary_alone_serves_and_counts_that_it_is_ahead() {
+    let (_folder, a, _b) = nodes("");
+    let primary = Worker::primary(&a, Promotion::Asked, nowhere());
+    primary.started();
+    let mut client = a.client();
+    client.write(4096, &noise(1, 4096), true).unwrap();
+    assert!(read_all(&mut client)[4096..8192] == noise(1, 4096));
+    let status = primary.status();
+    assert_eq!(status.condition, Condition::Degraded);
+    assert!(status.details.unwrap().reason.unwrap().contains("no route"));
+    assert_eq!(primary.stop(), 0);
+    let metadata = a.metadata();
+    assert_eq!((metadata.localcnt, metadata.remotecnt), (1, 0));
+    assert_ne!(metadata.resuid, 0);
+}

@@ -1,0 +1,267 @@
+//! Peers that do not keep to the protocol: each is dropped, nothing of theirs reaches a component,
+//! and the worker goes on or ends as it should.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::thread;
+use std::time::Instant;
+
+use hast::engine::primary::{Hello, Promotion};
+use hast::nv::Nv;
+use hast::terms::{Checksum, Compression};
+use hast::wire::frame::{self, Limits, Message};
+use hast::wire::handshake::{HelloAnswer, StartAnswer, SyncSource};
+use hast::wire::payload;
+use hast::wire::request::{PeerCommand, PeerRequest};
+use hast::worker::channel::{FromWorker, Introduction};
+
+use crate::harness::{LIMIT, Node, Worker, eventually};
+use crate::pairs::{nodes, noise};
+
+/// Two ends of a TCP connection.
+fn pair() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let here = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    here.set_read_timeout(Some(LIMIT)).unwrap();
+    (here, listener.accept().unwrap().0)
+}
+
+/// A secondary that has just agreed with us as its primary, and our ends of its connections.
+fn agreed(node: &Node) -> (Worker, TcpStream, TcpStream) {
+    let ((mut first, theirs), (second, also_theirs)) = (pair(), pair());
+    let hello = Hello {
+        resuid: 7,
+        localcnt: 0,
+        remotecnt: 0,
+        virgin: true,
+    };
+    let introduction = Introduction {
+        version: 2,
+        extension: 0,
+        hello,
+    };
+    let worker = Worker::secondary(node, introduction, &[theirs.into(), also_theirs.into()]);
+    let answer = Message::read_from(&mut first, Limits::PEER).unwrap();
+    assert_eq!(answer.nv.i64("datasize"), Some((16 << 20) - 4608));
+    (worker, first, second)
+}
+
+fn write_request(offset: u64, length: u64, fields: impl FnOnce(&mut Nv)) -> Vec<u8> {
+    let mut nv = Nv::new();
+    nv.add_u8("cmd", 2)
+        .add_u64("seq", 1)
+        .add_u64("offset", offset)
+        .add_u64("length", length);
+    fields(&mut nv);
+    let mut bytes = vec![2];
+    bytes.extend((nv.as_bytes().len() as u32).to_le_bytes());
+    bytes.extend(nv.as_bytes());
+    bytes
+}
+
+#[test]
+fn a_secondary_drops_a_primary_that_sends_nonsense() {
+    let (_folder, _a, b) = nodes("");
+    let data = noise(1, 4096);
+    let checked = payload::pack(&data, Compression::None, Checksum::Crc32);
+    let mut bad_checksum = write_request(0, 4096, |nv| checked.fields.write(&mut nv.writer()));
+    bad_checksum.extend(noise(2, 4096));
+    let whole = |length: u32| {
+        let mut bytes = write_request(0, u64::from(length), |nv| {
+            nv.add_u32("size", length);
+        });
+        bytes.extend(noise(3, length as usize));
+        bytes
+    };
+    let hole = |claimed: u32| {
+        let mut bytes = write_request(0, 4096, |nv| {
+            nv.add_str("compression", "hole").add_u32("size", 4);
+        });
+        bytes.extend(claimed.to_le_bytes());
+        bytes
+    };
+    let cases: Vec<(&str, Vec<u8>)> = vec![
+        ("noise", noise(4, 8192)),
+        ("a version of the future", vec![3, 0, 0, 0, 0]),
+        ("a huge nv", vec![2, 0xff, 0xff, 0xff, 0xff]),
+        ("a checksum that does not match", bad_checksum),
+        (
+            "beyond the end",
+            write_request(u64::MAX - 511, 512, |nv| {
+                nv.add_u32("size", 512);
+            }),
+        ),
+        ("not on sectors", whole(100)),
+        ("longer than a request may be", whole((1 << 20) + 512)),
+        (
+            "a huge payload",
+            write_request(0, 4096, |nv| {
+                nv.add_u32("size", u32::MAX);
+            }),
+        ),
+        ("a write without data", write_request(0, 4096, |_| {})),
+        ("a hole of another length", hole(512)),
+        ("a hole of the whole memory", hole(u32::MAX)),
+        ("half a message", whole(4096)[..2000].to_vec()),
+        ("half a header", vec![2, 0]),
+        ("nothing", Vec::new()),
+    ];
+    for (what, bytes) in cases {
+        let (mut worker, mut first, mut second) = agreed(&b);
+        // The worker may drop us before all is written.
+        let _ = first.write_all(&bytes);
+        let _ = first.shutdown(Shutdown::Write);
+        let mut rest = Vec::new();
+        let _ = second.read_to_end(&mut rest);
+        assert_eq!(rest, [], "{what}: nothing is to be acknowledged");
+        assert_eq!(worker.join(), 75, "{what}");
+        assert!(b.data().iter().all(|byte| *byte == 0), "{what}: written");
+    }
+}
+
+#[test]
+fn slow_bytes_are_put_together() {
+    let (_folder, _a, b) = nodes("");
+    let (worker, mut first, mut second) = agreed(&b);
+    first.set_nodelay(true).unwrap();
+    let mut bytes = write_request(512, 512, |nv| {
+        nv.add_u32("size", 512);
+    });
+    bytes.extend(noise(5, 512));
+    for byte in bytes {
+        first.write_all(&[byte]).unwrap();
+    }
+    let reply = Message::read_from(&mut second, Limits::PEER).unwrap();
+    assert_eq!(reply.nv.u64("seq"), Some(1));
+    assert!(!reply.nv.contains("error"));
+    assert_eq!(worker.stop(), 0);
+    assert!(b.data()[512..1024] == noise(5, 512));
+}
+
+#[test]
+fn a_primary_that_takes_no_replies_is_bounded_and_dropped() {
+    let (_folder, _a, b) = nodes("compression none");
+    let (mut worker, first, _second) = agreed(&b);
+    // Reads without end: their answers fill the connection, and then the worker's buffers.
+    let feeder = thread::spawn(move || {
+        let mut first = first;
+        let mut head = Vec::new();
+        for seq in 1.. {
+            head.clear();
+            let request = PeerRequest {
+                command: PeerCommand::Read,
+                seq,
+                offset: 0,
+                length: 1 << 20,
+                memsync: false,
+            };
+            request.encode_into(&mut head, 2, &payload::PayloadFields::NONE);
+            if first.write_all(&head).is_err() {
+                return;
+            }
+        }
+    });
+    let begun = Instant::now();
+    assert_eq!(worker.join(), 75);
+    assert!(begun.elapsed().as_secs() >= 4, "it was given its time");
+    feeder.join().unwrap();
+}
+
+/// Plays a secondary up to the end of the handshake.
+fn accept(listener: &TcpListener) -> Option<(TcpStream, TcpStream)> {
+    let mut first = listener.accept().ok()?.0;
+    Message::read_from(&mut first, Limits::PEER).ok()?;
+    let answer = HelloAnswer {
+        version: 2,
+        token: [1; 16],
+        extension: None,
+    };
+    first
+        .write_all(&frame::encode(2, &answer.to_nv(), &[]))
+        .ok()?;
+    let mut second = listener.accept().ok()?.0;
+    Message::read_from(&mut second, Limits::PEER).ok()?;
+    let answer = StartAnswer {
+        datasize: (16 << 20) - 4608,
+        extentsize: 2 << 20,
+        localcnt: 0,
+        remotecnt: 0,
+        virgin: true,
+        syncsrc: SyncSource::Primary,
+        map: Vec::new(),
+    };
+    first
+        .write_all(&answer.encode(2, Compression::None, Checksum::None))
+        .ok()?;
+    Some((first, second))
+}
+
+#[test]
+fn a_primary_serves_on_whatever_its_peer_says() {
+    let (_folder, a, _b) = nodes("replication fullsync");
+    let reply = |fields: &dyn Fn(&mut Nv)| {
+        let mut nv = Nv::new();
+        fields(&mut nv);
+        let mut bytes = vec![2];
+        bytes.extend((nv.as_bytes().len() as u32).to_le_bytes());
+        bytes.extend(nv.as_bytes());
+        bytes
+    };
+    let unasked = reply(&|nv| {
+        nv.add_u64("seq", 4711);
+    });
+    let with_data = reply(&|nv| {
+        nv.add_u64("seq", 1).add_u32("size", 4096);
+    });
+    let nonsense: Vec<Vec<u8>> = vec![
+        noise(1, 4096),
+        unasked,
+        [with_data, noise(2, 4096)].concat(),
+        vec![2, 255, 255, 255, 127],
+        Vec::new(),
+    ];
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let connect = move || TcpStream::connect(address).map_err(|error| error.to_string());
+    let primary = Worker::primary(&a, Promotion::Asked, Box::new(connect));
+    primary.started();
+    for (round, bytes) in nonsense.into_iter().enumerate() {
+        let (mut first, mut second) = accept(&listener).unwrap();
+        let connected = || primary.hooks(hast::worker::channel::HookEvent::Connect) > round;
+        eventually("connected", connected);
+        thread::scope(|scope| {
+            let writer = scope.spawn(|| {
+                a.client()
+                    .write(0, &noise(round as u64, 4096), false)
+                    .unwrap();
+            });
+            // Its copy of the write, which it answers with nonsense.
+            let _ = Message::read_from(&mut first, Limits::PEER);
+            let _ = second.write_all(&bytes);
+            let _ = second.shutdown(Shutdown::Write);
+            writer.join().unwrap();
+        });
+        assert!(a.client().read(0, 4096).unwrap() == noise(round as u64, 4096));
+    }
+    drop(listener);
+    assert_eq!(primary.stop(), 0);
+}
+
+#[test]
+fn a_handshake_that_goes_wrong_is_tried_again() {
+    let (_folder, a, _b) = nodes("");
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let connect = move || TcpStream::connect(address).map_err(|error| error.to_string());
+    let primary = Worker::primary(&a, Promotion::Asked, Box::new(connect));
+    primary.started();
+    for bytes in [noise(1, 300), Vec::new(), vec![2, 4, 0, 0, 0, 1, 2, 3, 4]] {
+        let mut stream = listener.accept().unwrap().0;
+        Message::read_from(&mut stream, Limits::PEER).unwrap();
+        let _ = stream.write_all(&bytes);
+    }
+    accept(&listener).unwrap();
+    drop(listener);
+    primary.hear(|message| *message == FromWorker::Hook(hast::worker::channel::HookEvent::Connect));
+    assert_eq!(primary.stop(), 0);
+}
