@@ -279,18 +279,21 @@ impl Primary {
         }
     }
 
-    /// Receives on a connection until it ends, and tells the engine.
-    fn stay(self: &Arc<Self>, inbox: Inbox) {
-        let remote = {
-            let mut state = lock(&self.meeting.state);
-            state.complaint = None;
-            state.split_brain = false;
-            state.trying = false;
-            state.met = true;
-            state.remote.clone().unwrap_or_default()
-        };
+    /// Says that there is a connection, before the engine says what it begins with it.
+    fn announce_connection(&self, remote: &str) {
+        let mut state = lock(&self.meeting.state);
+        state.complaint = None;
+        state.split_brain = false;
+        state.trying = false;
+        state.met = true;
+        drop(state);
         log::info!("connected to {remote}");
         self.hook(HookEvent::Connect);
+    }
+
+    /// Receives on a connection until it ends, and tells the engine.
+    fn stay(self: &Arc<Self>, inbox: Inbox) {
+        let remote = lock(&self.meeting.state).remote.clone().unwrap_or_default();
         let error = self.receive(inbox);
         self.part();
         let complaint = format!("the connection to {remote} was lost: {error}");
@@ -333,6 +336,7 @@ impl Primary {
         match agreed {
             Ok(answer) => {
                 let inbox = Inbox::new(connection.incoming.clone());
+                self.announce_connection(&talk.remote);
                 self.begin(connection, *version, answer);
                 Ok(inbox)
             }
