@@ -259,12 +259,9 @@ impl Primary {
     }
 
     fn disconnect(&self, reason: DisconnectReason) {
-        match reason {
-            DisconnectReason::MovedOn => {
-                log::info!("{reason}");
-                self.meeting.again();
-            }
-            _ => log::warn!("closing the connection: {reason}"),
+        self.meeting.closing(reason.to_string());
+        if reason == DisconnectReason::MovedOn {
+            self.meeting.again();
         }
         self.meeting.abandon();
         self.shut_connection();
@@ -291,10 +288,12 @@ impl Primary {
                 self.hook(HookEvent::SyncInterrupted);
             }
             Notice::LocalStale => log::error!(
-                "the local component failed writes that the other node has: what it lacks is read from there"
+                "the local component fails writes: what it lacks is read from the other node; look at this \
+                 node's disk"
             ),
             Notice::PeerNeeded => log::error!(
-                "requests fail: the other node holds the only current copy, and is away"
+                "requests fail: the other node holds the only current copy, and is away; bring it back, or \
+                 go on without what only it has: 'hastctl role init', then 'role primary --force'"
             ),
         }
     }
@@ -325,7 +324,7 @@ impl Primary {
             heard,
         );
         if let Some(complaint) = watch.complaint(self.timeout()) {
-            log::warn!("closing the connection: {complaint}");
+            self.meeting.closing(complaint);
             self.shut_connection();
             watch.forgive();
         }
@@ -401,6 +400,9 @@ impl Station for Primary {
         let before = std::mem::replace(&mut *lock(&self.resource), resource.clone());
         self.tell(Event::SetReplication(replication), Here::Nothing);
         if self.meeting.reload(&before, &resource) {
+            self.meeting.closing(String::from(
+                "its addresses were changed in the configuration",
+            ));
             self.shut_connection();
         }
     }

@@ -22,7 +22,7 @@ use super::lock;
 use super::outbox::{Message, Outbox, Payload, Style};
 use super::peer::{self, Connection};
 use super::pool::{self, Pool};
-use super::refusal::RoleError;
+use super::refusal::{RoleError, explain};
 use super::serve::{self, ServeError};
 use super::station::{self, Ending, Station};
 use super::status::{Counts, Watch, secondary_status};
@@ -33,6 +33,7 @@ use crate::engine;
 use crate::engine::secondary::{Action, Event};
 use crate::engine::{Operation, Owner};
 use crate::provider::BufferPool;
+use crate::wire::handshake::Refusal;
 use crate::wire::request::PeerReply;
 
 /// How long a primary may say nothing: twice the time after which it sends a keepalive.
@@ -58,6 +59,8 @@ pub(super) struct Secondary {
     ending: Ending,
     /// Told to end; otherwise the end is a connection's loss.
     stopped: AtomicBool,
+    /// Why the connection was lost, once it was.
+    lost: Mutex<Option<String>>,
     timeout: Duration,
     watch: Mutex<Watch>,
     pub(super) counts: Counts,
@@ -113,7 +116,7 @@ pub fn run(
     let outgoing = peer::prepare(second, resource.timeout)?;
     let metadata = match serve::answer(&local, resource, metadata, primary, &incoming) {
         Ok(metadata) => metadata,
-        Err(error) => return Ok(refused(link, &error)),
+        Err(error) => return Ok(refused(link, resource, &error)),
     };
     incoming.set_read_timeout(Some(SILENCE))?;
     let connection = Arc::new(Connection { outgoing, incoming });
@@ -136,6 +139,7 @@ pub fn run(
         connection: connection.clone(),
         ending: Ending::new(link.clone()),
         stopped: AtomicBool::new(false),
+        lost: Mutex::default(),
         timeout: resource.timeout,
         watch: Mutex::default(),
         counts: Counts::default(),
@@ -148,23 +152,39 @@ pub fn run(
     let code = station::attend(link, &secondary.ending, &*secondary);
     secondary.end(threads);
     link.send(&FromWorker::Hook(HookEvent::Disconnect));
-    let stopped = secondary.stopped.load(Ordering::Relaxed);
-    Ok(code.unwrap_or(if stopped { exit::OK } else { exit::TEMPORARY }))
+    let lost = lock(&secondary.lost).take();
+    Ok(code.unwrap_or(match lost {
+        None => exit::OK,
+        Some(why) => {
+            let (exit, message) = (exit::TEMPORARY, lost_sentence(&why));
+            link.send(&FromWorker::Refused { exit, message });
+            exit
+        }
+    }))
 }
 
-/// Says why there is no agreement; returns the exit code.
-fn refused(link: &Link, error: &ServeError) -> u8 {
-    log::error!("{error}");
-    match error {
+fn lost_sentence(why: &str) -> String {
+    format!(
+        "the connection to the primary was lost: {why}; waiting for the primary to connect again"
+    )
+}
+
+/// Says why there is no agreement; returns the exit code. The main process logs it, where it has not been
+/// said before: a primary that is refused asks again and again.
+fn refused(link: &Link, resource: &Resource, error: &ServeError) -> u8 {
+    let (exit, message) = match error {
         ServeError::Refused(refusal) => {
             if *refusal == engine::handshake::Refusal::SplitBrain {
                 link.send(&FromWorker::Hook(HookEvent::SplitBrain));
             }
-            exit::CONFIG
+            let refusal = Refusal::new(refusal.to_string());
+            (exit::CONFIG, explain(&refusal, resource))
         }
-        ServeError::Io(_) => exit::TEMPORARY,
-        ServeError::Disk(error) => error.exit_code(),
-    }
+        ServeError::Io(_) => (exit::TEMPORARY, error.to_string()),
+        ServeError::Disk(error) => (error.exit_code(), error.to_string()),
+    };
+    link.send(&FromWorker::Refused { exit, message });
+    exit
 }
 
 impl Secondary {
@@ -189,7 +209,7 @@ impl Secondary {
         let inbox = Inbox::new(self.connection.incoming.clone());
         let error = Arrivals::new(self, inbox).receive();
         if !self.stopped.load(Ordering::Relaxed) {
-            log::warn!("the connection to the primary ended: {error}");
+            lock(&self.lost).get_or_insert_with(|| error.to_string());
         }
         // Nothing more is to be taken from it, but answers may still go out.
         let _ = self.connection.incoming.shutdown(std::net::Shutdown::Both);
@@ -392,7 +412,7 @@ impl Station for Secondary {
         let mut watch = lock(&self.watch);
         watch.second(self.outbox.progress(), self.outbox.is_stuck(), false, false);
         if let Some(complaint) = watch.complaint(self.timeout) {
-            log::warn!("closing the connection: {complaint}");
+            lock(&self.lost).get_or_insert(complaint);
             self.connection.shut();
             watch.forgive();
         }
