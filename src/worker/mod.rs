@@ -12,7 +12,7 @@
 //! | [`channel`], [`link`] | what hastd's main process and its workers say to each other, and over what |
 //! | `station` | ticks, status, reload and stop, for either role |
 //! | [`primary`], `core`, `status` | the primary: its threads, what its lock guards, how it is |
-//! | `meeting`, `talk`, `receiver` | its connection: kept, the handshake, what comes back on it |
+//! | `meeting`, `talk`, `receiver`, `unanswered` | its connection: kept, the handshake, what comes back on it, what does not |
 //! | [`secondary`], `arrivals`, `serve` | the secondary: its threads, what it receives, its side of the handshake |
 //! | `outbox`, `inbox`, `peer` | sending, receiving, the sockets |
 //! | `local`, `pool` | the component: what is done on it, and by whom |
@@ -38,6 +38,7 @@ mod slot;
 mod station;
 mod status;
 mod talk;
+mod unanswered;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

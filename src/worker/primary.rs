@@ -16,7 +16,7 @@ use super::link::Link;
 use super::local::{Ended, Local, Task};
 use super::lock;
 use super::meeting::Meeting;
-use super::outbox::{Message, Outbox, Payload, Style};
+use super::outbox::{Outbox, Style};
 use super::peer::Connection;
 use super::pool::{self, Pool};
 use super::refusal::RoleError;
@@ -30,7 +30,6 @@ use crate::engine::primary::{DisconnectReason, Event, Notice, Promotion, Start};
 use crate::provider::nbd::{Export, ListenAddress, Server};
 use crate::provider::{Backend, Buffer, BufferError, BufferPool, ProviderRequest};
 use crate::wire::PROTOCOL_VERSION;
-use crate::wire::request::PeerRequest;
 
 /// Requests not released, at most. Those with data are bounded by their buffers; without, in async, a
 /// peer that takes its time could let them grow without end.
@@ -116,7 +115,7 @@ impl Primary {
             checksum: resource.checksum,
         };
         Ok(Self {
-            core: Mutex::new(Core::new(engine, copies.clone())),
+            core: Mutex::new(Core::new(engine, copies.clone(), geometry.sector_size)),
             room: Condvar::new(),
             outbox: Outbox::new(style),
             local,
@@ -314,7 +313,7 @@ impl Primary {
     fn look_after_connection(&self) {
         let (unanswered, heard) = {
             let mut core = lock(&self.core);
-            (core.unanswered(), core.take_heard())
+            (core.unanswered.count(), core.unanswered.take_heard())
         };
         let mut watch = lock(&self.watch);
         watch.second(
@@ -331,8 +330,7 @@ impl Primary {
         let keepalive = watch.wants_keepalive();
         drop(watch);
         if keepalive && lock(&self.connection).is_some() {
-            self.outbox
-                .put(Message::Request(PeerRequest::KEEPALIVE, Payload::None));
+            lock(&self.core).break_silence(&self.outbox);
             self.outbox.drain();
         }
     }

@@ -155,7 +155,7 @@ impl Primary {
     pub(super) fn report(&self) -> WorkerStatus {
         let (status, unanswered) = {
             let core = lock(&self.core);
-            (core.engine().status(), core.unanswered())
+            (core.engine().status(), core.unanswered.count())
         };
         let mut statistics = self.counts.statistics(&self.local);
         statistics.activemap_update = status.map_updates;

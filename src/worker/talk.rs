@@ -34,7 +34,9 @@ pub(super) enum MeetingError {
     },
     #[error("the handshake with {remote} failed: {error}")]
     Receive { remote: String, error: FrameError },
-    #[error("the handshake with {remote} failed: the other node closed the connection; see its log")]
+    #[error(
+        "the handshake with {remote} failed: the other node closed the connection; see its log"
+    )]
     Closed { remote: String },
     #[error("{}", explain(refusal, resource))]
     Refused {
