@@ -187,7 +187,8 @@ impl Primary {
         if self.map.behind().is_empty() && self.map.stale().is_empty() {
             return;
         }
-        if self.together().is_none() || self.is_stopping() {
+        // Before the end only what a request still waits for is copied.
+        if self.together().is_none() || (self.is_stopping() && self.waiting_copy.is_empty()) {
             return;
         }
         self.note_start(actions);
@@ -226,6 +227,7 @@ impl Primary {
         }
         let extent = match chosen {
             Some(extent) => extent,
+            None if self.is_stopping() => return None,
             None if self.map.behind().is_empty() => self.next_of(Direction::FromPeer)?,
             None => self
                 .next_of(Direction::ToPeer)

@@ -609,3 +609,25 @@ fn what_was_fetched_but_not_noted_still_counts_as_the_peer_s() {
     );
     assert_eq!(bench.stored.localcnt, 0, "so no second history begins");
 }
+
+#[test]
+fn a_stop_still_fetches_what_a_request_waits_for() {
+    let mut bench = Bench::together(Replication::Fullsync);
+    bench.submit(1, Command::Write, BLOCK);
+    bench.submit(2, Command::Write, BLOCK);
+    bench.tell(Event::Stop);
+    let seq = bench.sent(Command::Write);
+    bench.take();
+    bench.local(1, Err(Errno::EIO));
+    bench.reply(seq, false, Ok(()));
+    let actions = bench.settle();
+    assert!(
+        actions.contains(&Action::Complete(1, Ok(()))),
+        "the peer has it"
+    );
+    assert!(
+        actions.contains(&Action::Complete(2, Ok(()))),
+        "its extent was fetched first"
+    );
+    assert_eq!(actions.last(), Some(&Action::Stopped));
+}

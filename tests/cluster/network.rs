@@ -1,0 +1,135 @@
+//! The network between the nodes fails: connections cut, silent in one direction or both,
+//! slow. Writing goes on, nothing is lost, and status says how it is.
+
+use std::time::{Duration, Instant};
+
+use hast::control::{Connection, PeerState};
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+
+use crate::cluster::{Cluster, Setup};
+use crate::load::Load;
+use crate::observe::finish;
+use crate::proxy::Way;
+
+/// The configured timeout is 3 seconds; the rest is for a busy machine.
+const NOTICED_WITHIN: Duration = Duration::from_secs(15);
+
+fn settle(cluster: &Cluster, load: Load) {
+    cluster.a.until_complete("disk1");
+    cluster.progress(&load, 50);
+    let written = finish(load);
+    assert_eq!(written.lost_connections, 0, "the device stayed");
+    cluster.a.verify(&written.ledger);
+    cluster.a.until_complete("disk1");
+    cluster.assert_equal("disk1");
+}
+
+fn until_noticed(cluster: &Cluster) {
+    let since = Instant::now();
+    cluster.a.until_degraded("disk1");
+    let elapsed = since.elapsed();
+    assert!(elapsed < NOTICED_WITHIN, "noticed after {elapsed:?} only");
+}
+
+#[test]
+fn connections_cut_again_and_again() {
+    for mode in ["fullsync", "memsync", "async"] {
+        let cluster = Setup::new(mode).proxied().pair();
+        let load = cluster.a.load(11);
+        let mut random = fastrand::Rng::with_seed(12);
+        for _ in 0..4 {
+            cluster.progress(&load, random.u64(20..200));
+            cluster.to_b().cut();
+        }
+        settle(&cluster, load);
+    }
+}
+
+#[test]
+fn a_cable_pulled_and_plugged_in_again() {
+    let cluster = Setup::new("fullsync").proxied().pair();
+    let load = cluster.a.load(13);
+    cluster.progress(&load, 50);
+    cluster.to_b().unplug();
+    until_noticed(&cluster);
+    cluster.progress(&load, 100);
+    let worker = cluster.a.worker("disk1").unwrap();
+    let details = worker.details.unwrap();
+    assert_ne!(details.connection, Connection::Connected);
+    assert_eq!(details.peer, PeerState::Outdated, "it missed writes");
+    assert!(worker.dirty > 0);
+    cluster.to_b().plug();
+    settle(&cluster, load);
+}
+
+fn silent(mode: &str, ways: &[Way]) {
+    let cluster = Setup::new(mode).proxied().pair();
+    let load = cluster.a.load(14);
+    cluster.progress(&load, 50);
+    for way in ways {
+        cluster.to_b().silence(*way, true);
+    }
+    until_noticed(&cluster);
+    cluster.progress(&load, 100);
+    for way in ways {
+        cluster.to_b().silence(*way, false);
+    }
+    settle(&cluster, load);
+}
+
+#[test]
+fn silence_both_ways() {
+    silent("fullsync", &[Way::There, Way::Back]);
+}
+
+#[test]
+fn silence_towards_the_secondary() {
+    silent("memsync", &[Way::There]);
+}
+
+#[test]
+fn silence_towards_the_primary() {
+    silent("fullsync", &[Way::Back]);
+}
+
+#[test]
+fn silence_in_async_mode() {
+    silent("async", &[Way::Back]);
+}
+
+#[test]
+fn an_idle_pair_notices_silence_too() {
+    let cluster = Setup::new("fullsync").proxied().pair();
+    cluster.to_b().silence(Way::There, true);
+    cluster.to_b().silence(Way::Back, true);
+    // An idle connection is probed every 10 s.
+    let since = Instant::now();
+    cluster.a.until_degraded("disk1");
+    assert!(since.elapsed() < Duration::from_secs(10) + NOTICED_WITHIN);
+    cluster.to_b().silence(Way::There, false);
+    cluster.to_b().silence(Way::Back, false);
+    cluster.a.until_complete("disk1");
+}
+
+#[test]
+fn a_frozen_secondary_holds_nothing_up_for_long() {
+    let cluster = Setup::new("fullsync").pair();
+    let load = cluster.a.load(15);
+    cluster.progress(&load, 50);
+    let group = Pid::from_raw(cluster.b.main_pid().cast_signed());
+    killpg(group, Signal::SIGSTOP).unwrap();
+    until_noticed(&cluster);
+    cluster.progress(&load, 100);
+    killpg(group, Signal::SIGCONT).unwrap();
+    settle(&cluster, load);
+}
+
+#[test]
+fn a_long_way() {
+    let cluster = Setup::new("memsync").proxied().pair();
+    cluster.to_b().delay(Duration::from_millis(20));
+    let load = cluster.a.load(16);
+    cluster.progress(&load, 200);
+    settle(&cluster, load);
+}
