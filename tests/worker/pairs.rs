@@ -330,6 +330,8 @@ fn a_first_copy_shows_its_progress() {
             "{seen:?}"
         );
     }
+    let complete = host.with_worker(|secondary| secondary.becomes(Condition::Complete));
+    assert!(complete.is_some(), "the secondary knows it, too");
     primary.stop();
     assert!(host.end().data() == expected && a.data() == expected);
 }

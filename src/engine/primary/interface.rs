@@ -236,6 +236,8 @@ pub struct Status {
     pub connected: bool,
     /// The peer has everything acknowledged: connected, nothing behind, nothing stale, state confirmed.
     pub up_to_date: bool,
+    /// The peer, connected or not, is of no one moment: it was left, or is, in the middle of a copy.
+    pub peer_inconsistent: bool,
     /// Bytes of extents that the peer lacks.
     pub behind: u64,
     /// Bytes of extents that this node lacks.

@@ -18,11 +18,13 @@ use std::time::{Duration, Instant};
 
 use self::arrivals::{Arrival, Arrivals};
 use self::core::{Core, Work};
+use self::report::Sight;
 use self::serve::ServeError;
 use crate::config::Resource;
 use crate::control::{Queues, WorkerStatus};
 use crate::disk::{self, Prepared};
 use crate::engine;
+use crate::engine::handshake::Source;
 use crate::engine::secondary::Event;
 use crate::provider::BufferPool;
 use crate::wire::handshake::Refusal;
@@ -63,6 +65,10 @@ pub(super) struct Secondary {
     ending: Ending,
     /// Told to end; otherwise the end is a connection's loss.
     stopped: AtomicBool,
+    /// Who was the source when the two met.
+    source: Source,
+    /// The primary says how the copies are.
+    extension: bool,
     /// Why the connection was lost, once it was.
     lost: Mutex<Option<String>>,
     timeout: Duration,
@@ -86,8 +92,8 @@ pub fn run(
     let [first, second] = connections;
     let incoming = peer::prepare(first, resource.timeout)?;
     let outgoing = peer::prepare(second, resource.timeout)?;
-    let metadata = match serve::answer(&local, resource, metadata, primary, &incoming) {
-        Ok(metadata) => metadata,
+    let (metadata, source) = match serve::answer(&local, resource, metadata, primary, &incoming) {
+        Ok(agreed) => agreed,
         Err(error) => return Ok(refused(link, resource, &error)),
     };
     incoming.set_read_timeout(Some(SILENCE))?;
@@ -107,6 +113,8 @@ pub fn run(
         connection: connection.clone(),
         ending: Ending::new(link.clone()),
         stopped: AtomicBool::new(false),
+        source,
+        extension: primary.extension > 0,
         lost: Mutex::default(),
         timeout: resource.timeout,
         watch: Mutex::default(),
@@ -281,13 +289,21 @@ impl Station for Secondary {
     }
 
     fn status(&self) -> WorkerStatus {
-        let metadata = lock(&self.core).metadata().clone();
+        let core = lock(&self.core);
+        let extentsize = core.metadata().extentsize;
+        let sight = Sight {
+            inconsistent: core.metadata().inconsistent.is_some(),
+            source: self.source,
+            extension: self.extension,
+            told: core.told(),
+        };
+        drop(core);
         let queues = Queues {
             local: self.pool.waiting() as u64,
             send: self.outbox.waiting() as u64,
             ..Queues::default()
         };
-        report::report(&self.local, &metadata, &self.counts, queues)
+        report::report(&self.local, extentsize, sight, &self.counts, queues)
     }
 
     fn reload(&self, resource: Resource) {
