@@ -184,19 +184,19 @@ pub enum DisconnectReason {
     #[error("this node's data moved on during the handshake; meeting again")]
     MovedOn,
     /// What the handshake demands could not be stored.
-    #[error("the merged activemap or the metadata could not be stored")]
+    #[error("this node could not store its activemap or its metadata; look at its disk")]
     CannotStore,
     /// Its component was created anew, while this node counted on what the old one had.
     #[error(
-        "the peer's component was created anew, but this node lacks data that only the old one had; \
+        "the other node's component was created anew, but this node lacks data that only the old one had; \
          'hastctl role init' and 'role primary --force' go on without that data"
     )]
     PeerForgot,
     /// The peer could not set its state.
-    #[error("the peer could not store its state")]
+    #[error("the other node could not store its metadata; look at its disk")]
     PeerCannotStore,
     /// An answer nobody asked for.
-    #[error("the peer answered a request that was never sent")]
+    #[error("the other node answered a request that was never sent")]
     UnknownReply,
 }
 

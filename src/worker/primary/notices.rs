@@ -55,7 +55,7 @@ impl Primary {
                 self.hook(HookEvent::SyncDone);
             }
             Notice::SynchronisationInterrupted => {
-                log::warn!("synchronisation interrupted");
+                log::warn!("synchronisation interrupted; it goes on when the other node is back");
                 self.hook(HookEvent::SyncInterrupted);
             }
             Notice::LocalStale => log::error!(
