@@ -219,9 +219,9 @@ impl Primary {
             }
             self.announce(&mut work);
             let mut ended = std::mem::take(&mut work.ended);
-            let quick = here == Here::Quick && self.local.is_quick();
+            let here = here == Here::Quick;
             for task in work.tasks.drain(..) {
-                if quick && task.may_be_quick() {
+                if here && self.local.is_quick(&task) {
                     ended.push(self.local.carry_out(task));
                 } else if let Err(task) = self.pool.submit(task) {
                     ended.push(self.local.carry_out(task));
