@@ -27,14 +27,13 @@ use crate::engine::primary::{Event, Promotion, Start};
 use crate::provider::nbd::{Export, ListenAddress, Server};
 use crate::provider::{Answers, Backend, Buffer, BufferError, BufferPool, ProviderRequest};
 use crate::wire::PROTOCOL_VERSION;
-use crate::wire::request::PeerRequest;
 use crate::worker::channel::FromWorker;
 use crate::worker::counts::Counts;
 use crate::worker::exit;
 use crate::worker::link::Link;
 use crate::worker::local::{Ended, Local, Task};
 use crate::worker::lock;
-use crate::worker::outbox::{Message, Outbox, Payload, Style};
+use crate::worker::outbox::{Outbox, Style};
 use crate::worker::peer::Connection;
 use crate::worker::pool::{self, Pool};
 use crate::worker::refusal::RoleError;
@@ -125,7 +124,7 @@ impl Primary {
             checksum: resource.checksum,
         };
         Ok(Self {
-            core: Mutex::new(Core::new(engine, copies.clone())),
+            core: Mutex::new(Core::new(engine, copies.clone(), geometry.sector_size)),
             room: Condvar::new(),
             outbox: Outbox::new(style),
             local,
@@ -260,7 +259,7 @@ impl Primary {
     fn look_after_connection(&self) {
         let (unanswered, heard) = {
             let mut core = lock(&self.core);
-            (core.unanswered(), core.take_heard())
+            (core.unanswered.count(), core.unanswered.take_heard())
         };
         let mut watch = lock(&self.watch);
         watch.second(
@@ -270,15 +269,14 @@ impl Primary {
             heard,
         );
         if let Some(complaint) = watch.complaint(self.timeout()) {
-            log::warn!("closing the connection: {complaint}");
+            self.meeting.closing(complaint);
             self.shut_connection();
             watch.forgive();
         }
         let keepalive = watch.wants_keepalive();
         drop(watch);
         if keepalive && lock(&self.connection).is_some() {
-            self.outbox
-                .put(Message::Request(PeerRequest::KEEPALIVE, Payload::None));
+            lock(&self.core).break_silence(&self.outbox);
             self.outbox.drain();
         }
     }
@@ -355,6 +353,9 @@ impl Station for Primary {
         let before = std::mem::replace(&mut *lock(&self.resource), resource.clone());
         self.tell(Event::SetReplication(replication), Here::Nothing);
         if self.meeting.reload(&before, &resource) {
+            self.meeting.closing(String::from(
+                "its addresses were changed in the configuration",
+            ));
             self.shut_connection();
         }
     }
