@@ -19,6 +19,7 @@ use crate::control::{
 };
 use crate::nv::Nv;
 use crate::terms::Role;
+use crate::wire::handshake::Refusal;
 use crate::worker::channel::ToWorker;
 
 /// How long workers may take to report.
@@ -100,6 +101,7 @@ impl Daemon {
                     before
                         .entry(name.clone())
                         .or_insert(managed.lifecycle.role());
+                    self.forget_complaint(&name, role);
                     self.happen(&name, Event::Command { role, force });
                     None
                 }
@@ -119,6 +121,15 @@ impl Daemon {
             self.answer_roles(&name);
         }
         self.answer_complete();
+    }
+
+    /// What was wrong in the role before says nothing of the one that is asked for.
+    fn forget_complaint(&mut self, name: &str, role: Role) {
+        if let Some(managed) = self.resources.get_mut(name)
+            && managed.lifecycle.role() != role
+        {
+            managed.complaint = None;
+        }
     }
 
     /// Answers what waited for a resource to take its role, if it has.
@@ -334,6 +345,11 @@ fn known_status(managed: &Managed) -> ResourceStatus {
 fn status_without_report(managed: &Managed) -> ResourceStatus {
     let mut status = known_status(managed);
     status.worker = match managed.lifecycle.stage() {
+        // A secondary without a primary has no worker. That is nothing to report, unless
+        // the last one could not serve.
+        Stage::Idle if managed.lifecycle.role() == Role::Secondary => {
+            managed.complaint.as_deref().map(unserved)
+        }
         Stage::Idle | Stage::Running => None,
         Stage::Starting => Some(unknown("its worker is starting")),
         Stage::Stopping => Some(unknown("its worker is ending")),
@@ -342,6 +358,17 @@ fn status_without_report(managed: &Managed) -> ResourceStatus {
             Some(unknown(&format!("{why}; it will be started again")))
         }
     };
+    status
+}
+
+/// A secondary whose last worker could not serve its primary.
+fn unserved(complaint: &str) -> WorkerStatus {
+    let mut status = unknown(complaint);
+    if complaint.contains(Refusal::SPLIT_BRAIN)
+        && let Some(details) = &mut status.details
+    {
+        details.peer = PeerState::SplitBrain;
+    }
     status
 }
 

@@ -11,7 +11,7 @@ use super::hooks::Hook;
 use super::lifecycle::{Action, Event, Lifecycle, Stage};
 use super::reactor::Deadline;
 use super::timers::TimerId;
-use super::worker_process::{Heard, WorkerError, WorkerProcess, log_end, may_return};
+use super::worker_process::{EX_TEMPFAIL, Heard, WorkerError, WorkerProcess, log_end, may_return};
 use crate::config::Resource;
 use crate::logging::about;
 use crate::terms::Role;
@@ -310,7 +310,9 @@ impl Daemon {
         };
         let _about = about(name, Some(worker.role()));
         log_end(worker.pid(), status);
-        if managed.complaint.is_none() && !status.success() {
+        // A secondary's worker ends so with each connection of its primary.
+        let usual = worker.role() == Role::Secondary && status.code() == Some(EX_TEMPFAIL);
+        if managed.complaint.is_none() && !status.success() && !usual {
             managed.complaint = Some(format!("its worker process failed ({status}); see the log"));
         }
         worker.forget(&mut self.reactor);

@@ -152,19 +152,21 @@ pub fn run(
     Ok(code.unwrap_or(if stopped { exit::OK } else { exit::TEMPORARY }))
 }
 
-/// Says why there is no agreement; returns the exit code.
+/// Says why there is no agreement; returns the exit code. The main process logs it, and keeps it
+/// for status: no worker is there any more when that is asked for.
 fn refused(link: &Link, error: &ServeError) -> u8 {
-    log::error!("{error}");
-    match error {
-        ServeError::Refused(refusal) => {
-            if *refusal == engine::handshake::Refusal::SplitBrain {
-                link.send(&FromWorker::Hook(HookEvent::SplitBrain));
-            }
-            exit::CONFIG
-        }
+    let exit = match error {
+        ServeError::Refused(_) => exit::CONFIG,
         ServeError::Io(_) => exit::TEMPORARY,
         ServeError::Disk(error) => error.exit_code(),
+    };
+    let message = error.to_string();
+    link.send(&FromWorker::Refused { exit, message });
+    if matches!(error, ServeError::Refused(refusal) if *refusal == engine::handshake::Refusal::SplitBrain)
+    {
+        link.send(&FromWorker::Hook(HookEvent::SplitBrain));
     }
+    exit
 }
 
 impl Secondary {
