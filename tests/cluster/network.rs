@@ -125,6 +125,34 @@ fn a_frozen_secondary_holds_nothing_up_for_long() {
     settle(&cluster, load);
 }
 
+/// What is in the network when a node dies is lost with it. So nothing may have been
+/// acknowledged that was still there.
+fn lost_with_what_was_on_its_way(mode: &str) {
+    let mut cluster = Setup::new(mode).proxied().pair();
+    let load = cluster.a.load(17);
+    cluster.progress(&load, 100);
+    cluster.to_b().silence(Way::There, true);
+    // Long enough for acknowledgements that must not be given, much shorter than the timeout
+    // after which the primary may go on alone.
+    std::thread::sleep(Duration::from_millis(300));
+    cluster.a.kill();
+    cluster.to_b().unplug();
+    let written = finish(load);
+    assert!(written.unanswered > 0);
+    cluster.b.ctl("role primary disk1");
+    cluster.b.verify(&written.ledger);
+}
+
+#[test]
+fn fullsync_acknowledges_nothing_that_is_still_on_its_way() {
+    lost_with_what_was_on_its_way("fullsync");
+}
+
+#[test]
+fn memsync_acknowledges_nothing_that_is_still_on_its_way() {
+    lost_with_what_was_on_its_way("memsync");
+}
+
 #[test]
 fn a_long_way() {
     let cluster = Setup::new("memsync").proxied().pair();
