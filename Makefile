@@ -22,7 +22,7 @@ demo:
 
 # As SEEDS=1000000 make simulate, or make simulate SEEDS=1000000.
 simulate:
-	HAST_SEEDS=$(SEEDS) $(CARGO) test --release --test simulation -- --ignored --nocapture long_run
+	HAST_SEEDS=$(SEEDS) $(CARGO) test --release --test simulation -- --nocapture long_run
 
 # Needs fio, nbdkit and, for the rows with 40 ms of round trip, root and netem.
 bench:

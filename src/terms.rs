@@ -2,9 +2,6 @@
 //! replication modes, checksums, compressions. Each has one spelling, here.
 //! Never holds behaviour; each type only converts to and from its word and its number.
 
-use std::fmt;
-use std::str::FromStr;
-
 /// A word that is none of the ones expected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("unknown {what} '{word}'; expected {expected}")]
@@ -17,6 +14,8 @@ pub struct UnknownWord {
     pub expected: &'static str,
 }
 
+/// Makes an enum of words, each value with its one spelling: `ALL`, `word`, `Display` and `FromStr`.
+/// For the words that one module speaks alone, too.
 macro_rules! words {
     ($(#[$doc:meta])* $name:ident, $what:literal, $expected:literal,
      { $($(#[$vdoc:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
@@ -28,27 +27,29 @@ macro_rules! words {
             /// Every value, in the order of the manual.
             pub const ALL: &'static [Self] = &[$(Self::$variant),+];
 
-            /// The word as hast.conf and hastctl spell it.
+            /// The word as hast.conf, the control socket and hastctl spell it.
             pub const fn word(self) -> &'static str {
                 match self { $(Self::$variant => $word),+ }
             }
         }
 
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result { f.pad(self.word()) }
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result { f.pad(self.word()) }
         }
 
-        impl FromStr for $name {
-            type Err = UnknownWord;
-            fn from_str(word: &str) -> Result<Self, UnknownWord> {
+        impl std::str::FromStr for $name {
+            type Err = $crate::terms::UnknownWord;
+            fn from_str(word: &str) -> Result<Self, Self::Err> {
                 match word {
                     $($word => Ok(Self::$variant),)+
-                    _ => Err(UnknownWord { what: $what, word: word.to_owned(), expected: $expected }),
+                    _ => Err($crate::terms::UnknownWord { what: $what, word: word.to_owned(), expected: $expected }),
                 }
             }
         }
     };
 }
+
+pub(crate) use words;
 
 words! {
     /// What a node does for a resource.

@@ -29,10 +29,11 @@ type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>
 /// A part: measures and adds its rows.
 type Part = fn(&Settings, &mut Report) -> Result<()>;
 
-const PARTS: [(&str, Part); 4] = [
+const PARTS: [(&str, Part); 5] = [
     ("client", scenarios::client::run),
     ("sparse", scenarios::sparse::run),
     ("synchronisation", scenarios::synchronisation::run),
+    ("meanwhile", scenarios::synchronisation::under_load),
     ("resources", scenarios::resources::run),
 ];
 

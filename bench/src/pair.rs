@@ -126,6 +126,13 @@ impl<'a> Pair<'a> {
         Ok(found.map(str::to_owned))
     }
 
+    /// Bytes that the primary says are still to be copied.
+    pub fn dirty(&self) -> Result<u64> {
+        let text = self.listed("a", "dirty")?.ok_or("list shows no dirty")?;
+        let bytes = text.split_whitespace().next().unwrap_or_default();
+        Ok(bytes.parse()?)
+    }
+
     /// Process numbers of the two workers, primary's first.
     pub fn workers(&self) -> Result<[u32; 2]> {
         let worker = |node| -> Result<u32> {

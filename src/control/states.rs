@@ -1,38 +1,6 @@
 //! The words that status and list use for the state of a resource, one spelling each.
 
-use crate::terms::UnknownWord;
-use std::fmt;
-use std::str::FromStr;
-
-macro_rules! words {
-    ($(#[$doc:meta])* $name:ident, $what:literal, $expected:literal,
-     { $($(#[$vdoc:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
-        $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-        pub enum $name { $($(#[$vdoc])* $variant),+ }
-
-        impl $name {
-            /// The word on the control socket, which hastctl prints.
-            pub const fn word(self) -> &'static str {
-                match self { $(Self::$variant => $word),+ }
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result { f.pad(self.word()) }
-        }
-
-        impl FromStr for $name {
-            type Err = UnknownWord;
-            fn from_str(word: &str) -> Result<Self, UnknownWord> {
-                match word {
-                    $($word => Ok(Self::$variant),)+
-                    _ => Err(UnknownWord { what: $what, word: word.to_owned(), expected: $expected }),
-                }
-            }
-        }
-    };
-}
+use crate::terms::words;
 
 words! {
     /// The one word of the status table. Base hastd knows `complete` and `degraded`, and means
@@ -77,11 +45,13 @@ words! {
 
 words! {
     /// The local copy.
-    LocalState, "local state", "up-to-date or inconsistent", {
+    LocalState, "local state", "up-to-date, inconsistent or unknown", {
         /// Of one moment.
         UpToDate = "up-to-date",
         /// A mixture of two moments: being copied onto.
         Inconsistent = "inconsistent",
+        /// Nobody was there to ask: there is no worker, or it does not answer.
+        Unknown = "unknown",
     }
 }
 
@@ -92,5 +62,32 @@ words! {
         ToPeer = "to-peer",
         /// We were.
         FromPeer = "from-peer",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::terms::UnknownWord;
+    use std::str::FromStr;
+
+    fn assert_read_back<T: FromStr<Err = UnknownWord> + ToString>(all: &[T]) {
+        for value in all {
+            let read = value.to_string().parse::<T>().expect("a word of its own");
+            assert_eq!(read.to_string(), value.to_string());
+        }
+        let error = "splendid".parse::<T>().err().expect("no such word");
+        for value in all {
+            assert!(error.expected.contains(&value.to_string()), "{error}");
+        }
+    }
+
+    #[test]
+    fn words_read_back_and_are_named_where_another_is_found() {
+        assert_read_back(Condition::ALL);
+        assert_read_back(Connection::ALL);
+        assert_read_back(PeerState::ALL);
+        assert_read_back(LocalState::ALL);
+        assert_read_back(Direction::ALL);
     }
 }

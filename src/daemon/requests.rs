@@ -3,7 +3,7 @@
 //! Invariant: each request is answered once, a status within [`STATUS_TIME`], a change of role
 //! within [`ROLE_TIME`], with what is known by then.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use mio::Token;
@@ -79,7 +79,12 @@ impl Daemon {
                 let resources = self.config.resources.iter();
                 resources.map(|resource| resource.name.clone()).collect()
             }
-            Selection::Named(names) => names.clone(),
+            // A name given twice is one resource all the same: it is asked, and answered, once.
+            Selection::Named(names) => {
+                let mut seen = HashSet::new();
+                let first = names.iter().filter(|name| seen.insert(name.as_str()));
+                first.cloned().collect()
+            }
         }
     }
 
@@ -384,7 +389,7 @@ fn unknown(reason: &str) -> WorkerStatus {
         details: Some(Details {
             connection: Connection::Disconnected,
             peer: PeerState::Unknown,
-            local: LocalState::Inconsistent,
+            local: LocalState::Unknown,
             synchronisation: None,
             reason: Some(reason.to_owned()),
         }),

@@ -11,33 +11,28 @@
 //! | `entry`, `refusal`, [`exit`] | the process: what it is told to be, why it can not, its exit code |
 //! | [`channel`], [`link`] | what hastd's main process and its workers say to each other, and over what |
 //! | `station` | ticks, status, reload and stop, for either role |
-//! | [`primary`], `core`, `status` | the primary: its threads, what its lock guards, how it is |
-//! | `meeting`, `talk`, `receiver` | its connection: kept, the handshake, what comes back on it |
-//! | [`secondary`], `arrivals`, `serve` | the secondary: its threads, what it receives, its side of the handshake |
+//! | [`primary`] | its threads; `core`: what its lock guards; `meeting`, `talk`, `receiver`: its connection |
+//! | [`secondary`] | its threads; `core`: what its lock guards; `serve`, `arrivals`: its connection |
 //! | `outbox`, `inbox`, `peer` | sending, receiving, the sockets |
+//! | `watch`, `counts` | noticing a peer that is gone; what status counts |
 //! | `local`, `pool` | the component: what is done on it, and by whom |
 
-mod arrivals;
 pub mod channel;
-mod core;
+mod counts;
 mod entry;
 pub mod exit;
 mod inbox;
 pub mod link;
 mod local;
-mod meeting;
 mod outbox;
 mod peer;
 mod pool;
 pub mod primary;
-mod receiver;
 mod refusal;
 pub mod secondary;
-mod serve;
 mod slot;
 mod station;
-mod status;
-mod talk;
+mod watch;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -64,6 +64,25 @@ fn roles_change_and_the_one_before_is_told() {
 }
 
 #[test]
+fn a_name_given_twice_is_one_resource() {
+    let hastd = Hastd::with_two_resources();
+    let twice = || named(&["disk2", "disk1", "disk2"]);
+    let request = Request::Status { resources: twice() };
+    let reply = StatusReply::from_nv(&hastd.ask(&request)).unwrap();
+    let names: Vec<_> = reply.resources.iter().map(|(name, _)| name).collect();
+    assert_eq!(names, ["disk2", "disk1"]);
+
+    let request = Request::SetRole {
+        role: Role::Secondary,
+        resources: twice(),
+        force: false,
+    };
+    let reply = RoleReply::from_nv(&hastd.ask(&request)).unwrap();
+    let init = |name: &str| (name.to_owned(), Ok(Role::Init));
+    assert_eq!(reply.resources, [init("disk2"), init("disk1")]);
+}
+
+#[test]
 fn bad_requests_get_bases_error_numbers() {
     use hast::nv::Nv;
     let hastd = Hastd::with_two_resources();

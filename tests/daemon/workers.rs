@@ -4,7 +4,7 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use hast::control::{Condition, Connection, ErrorCode};
+use hast::control::{Condition, Connection, ErrorCode, LocalState};
 use hast::terms::Role;
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
@@ -149,10 +149,9 @@ fn a_worker_that_hangs_is_ended_all_the_same_and_status_says_so() {
     let worker = pid(&hastd);
     kill(Pid::from_raw(worker), Signal::SIGSTOP).unwrap();
     let status = hastd.status("disk1");
-    let reason = status
-        .worker
-        .and_then(|worker| worker.details?.reason)
-        .unwrap();
+    let details = status.worker.and_then(|worker| worker.details).unwrap();
+    assert_eq!(details.local, LocalState::Unknown);
+    let reason = details.reason.unwrap();
     assert!(reason.contains("did not answer"), "{reason}");
 
     let failure = hastd.set_role("disk1", Role::Init).unwrap_err();

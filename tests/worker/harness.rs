@@ -120,7 +120,7 @@ impl Worker {
         let heard = Arc::new(Heard::default());
         let listener = {
             let (socket, heard) = (socket.clone(), heard.clone());
-            thread::spawn(move || listen(&socket, &heard, connector))
+            thread::spawn(move || listen(&socket, &heard, connector.as_ref()))
         };
         let worker = Self {
             socket,
@@ -263,11 +263,11 @@ fn send(socket: &UnixStream, message: &ToWorker, descriptors: &[OwnedFd]) -> io:
     rest.write_all(&bytes[sent..])
 }
 
-fn listen(socket: &UnixStream, heard: &Heard, connector: Option<Connector>) {
+fn listen(socket: &UnixStream, heard: &Heard, connector: Option<&Connector>) {
     let mut reader = socket;
     while let Ok(message) = Message::read_from(&mut reader, LIMITS) {
         let message = FromWorker::decode(message.nv.view()).unwrap();
-        if let (FromWorker::Connect { number }, Some(connect)) = (&message, &connector) {
+        if let (FromWorker::Connect { number }, Some(connect)) = (&message, connector) {
             let number = *number;
             let answered = match connect() {
                 Ok(stream) => send(socket, &ToWorker::Connection { number }, &[stream.into()]),
@@ -326,10 +326,6 @@ impl Host {
     pub fn connector(&self) -> Connector {
         let address = self.shared.address;
         Box::new(move || TcpStream::connect(address).map_err(|error| error.to_string()))
-    }
-
-    pub fn node(&self) -> &Node {
-        &self.shared.node
     }
 
     /// Breaks the connections that there are now.

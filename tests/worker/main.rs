@@ -7,4 +7,8 @@
 mod failures;
 mod harness;
 mod pairs;
+mod replay;
 mod strangers;
+#[allow(dead_code)] // the formats' tests use the rest
+#[path = "../formats/vectors.rs"]
+mod vectors;

@@ -19,7 +19,7 @@ use crate::harness::{LIMIT, Node, Worker, eventually};
 use crate::pairs::{nodes, noise};
 
 /// Two ends of a TCP connection.
-fn pair() -> (TcpStream, TcpStream) {
+pub fn pair() -> (TcpStream, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let here = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     here.set_read_timeout(Some(LIMIT)).unwrap();
@@ -143,8 +143,8 @@ fn a_primary_that_takes_no_replies_is_bounded_and_dropped() {
     let (_folder, _a, b) = nodes("compression none");
     let (mut worker, first, _second) = agreed(&b);
     // Reads without end: their answers fill the connection, and then the worker's buffers.
+    let mut stream = first.try_clone().unwrap();
     let feeder = thread::spawn(move || {
-        let mut first = first;
         let mut head = Vec::new();
         for seq in 1.. {
             head.clear();
@@ -156,7 +156,7 @@ fn a_primary_that_takes_no_replies_is_bounded_and_dropped() {
                 memsync: false,
             };
             request.encode_into(&mut head, 2, &payload::PayloadFields::NONE);
-            if first.write_all(&head).is_err() {
+            if stream.write_all(&head).is_err() {
                 return;
             }
         }
@@ -164,6 +164,7 @@ fn a_primary_that_takes_no_replies_is_bounded_and_dropped() {
     let begun = Instant::now();
     assert_eq!(worker.join(), 75);
     assert!(begun.elapsed().as_secs() >= 4, "it was given its time");
+    let _ = first.shutdown(Shutdown::Both);
     feeder.join().unwrap();
 }
 

@@ -56,7 +56,7 @@ pub fn run(settings: &Settings, report: &mut Report) -> Result<()> {
     } else {
         report.skipped("loopback, files in memory", "there is no /dev/shm");
     }
-    under_load(settings, report)
+    Ok(())
 }
 
 fn against_floor(
@@ -180,7 +180,8 @@ fn rate(bytes: u64, took: Duration) -> f64 {
 }
 
 /// The application's rate while a synchronisation runs, of its rate when none does.
-fn under_load(settings: &Settings, report: &mut Report) -> Result<()> {
+pub fn under_load(settings: &Settings, report: &mut Report) -> Result<()> {
+    report.section("An application beside a synchronisation of 4 GiB");
     let data = scratch(&settings.directory)?;
     let sockets = tempfile::tempdir()?;
     let form = Form {
@@ -196,6 +197,7 @@ fn under_load(settings: &Settings, report: &mut Report) -> Result<()> {
     };
     let mut quiet = Series::default();
     let mut busy = Series::default();
+    let mut copying = Series::default();
     let mut outlasted = true;
     for _ in 0..settings.rounds {
         settle();
@@ -205,7 +207,11 @@ fn under_load(settings: &Settings, report: &mut Report) -> Result<()> {
         let (started, done) = (pair.count_of("syncstart")?, pair.count_of("syncdone")?);
         pair.rejoin()?;
         pair.wait_for("syncstart", started)?;
+        let begun = Instant::now();
+        let before = pair.dirty()?;
         busy.push(load.run(&pair.socket, settings.seconds)?.rate);
+        let copied = before.saturating_sub(pair.dirty()?);
+        copying.push(rate(copied, begun.elapsed()) / MIB as f64);
         outlasted &= pair.count_of("syncdone")? == done;
         pair.wait_for("syncdone", done)?;
         pair.wait_for_complete()?;
@@ -221,9 +227,16 @@ fn under_load(settings: &Settings, report: &mut Report) -> Result<()> {
         quiet.median()
     );
     report.figure(
-        "4 KiB random writes meanwhile, of their rate",
+        "4 KiB random writes, of their rate otherwise",
         busy.over(&quiet),
         Limit::AtLeast(0.5),
+        beside,
+    );
+    let beside = "copied beside the application".to_owned();
+    report.figure(
+        "  the copying meanwhile, MiB/s",
+        copying,
+        Limit::None,
         beside,
     );
     report_memory(&pair, report, DEFAULT_BUFFERS)

@@ -175,8 +175,13 @@ impl Primary {
         } else {
             0
         };
-        self.metadata
-            .change(|metadata| metadata.localcnt = metadata.localcnt.max(floor))
+        self.metadata.change(|metadata| {
+            metadata.localcnt = metadata.localcnt.max(floor);
+            if fresh {
+                // Nothing is stale here any more, and there is nobody left to lean on.
+                metadata.inconsistent = None;
+            }
+        })
     }
 
     /// The peer is the source: this node lacks what either map has marked.

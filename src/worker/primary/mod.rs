@@ -3,34 +3,43 @@
 //! Invariants: the engine is told of everything exactly once; a request is answered exactly once, by
 //! whichever thread finished it last; nothing is done under the lock that could wait.
 
+mod core;
+mod meeting;
+mod notices;
+mod receiver;
+mod report;
+mod talk;
+
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use super::channel::{FromWorker, HookEvent};
-use super::core::{self, Core, Work};
-use super::exit;
-use super::link::Link;
-use super::local::{Ended, Local, Task};
-use super::lock;
-use super::meeting::Meeting;
-use super::outbox::{Message, Outbox, Payload, Style};
-use super::peer::Connection;
-use super::pool::{self, Pool};
-use super::refusal::RoleError;
-use super::station::{self, Ending, Station};
-use super::status::{Counts, Rate, Watch};
+use self::core::{Core, Work};
+use self::meeting::Meeting;
+use self::report::Rate;
 use crate::config::{Provider, Resource, Target};
 use crate::control::WorkerStatus;
 use crate::disk::{self, Prepared};
 use crate::engine;
-use crate::engine::primary::{DisconnectReason, Event, Notice, Promotion, Start};
+use crate::engine::primary::{Event, Promotion, Start};
 use crate::provider::nbd::{Export, ListenAddress, Server};
 use crate::provider::{Backend, Buffer, BufferError, BufferPool, ProviderRequest};
 use crate::wire::PROTOCOL_VERSION;
 use crate::wire::request::PeerRequest;
+use crate::worker::channel::FromWorker;
+use crate::worker::counts::Counts;
+use crate::worker::exit;
+use crate::worker::link::Link;
+use crate::worker::local::{Ended, Local, Task};
+use crate::worker::lock;
+use crate::worker::outbox::{Message, Outbox, Payload, Style};
+use crate::worker::peer::Connection;
+use crate::worker::pool::{self, Pool};
+use crate::worker::refusal::RoleError;
+use crate::worker::station::{self, Ending, Station};
+use crate::worker::watch::Watch;
 
 /// Requests not released, at most. Those with data are bounded by their buffers; without, in async, a
 /// peer that takes its time could let them grow without end.
@@ -241,72 +250,6 @@ impl Primary {
         }
     }
 
-    /// Passes on what concerns neither disk nor requests.
-    fn announce(&self, work: &mut Work) {
-        if let Some(hello) = work.hello.take() {
-            self.meeting.say(hello);
-        }
-        if let Some(reason) = work.disconnect.take() {
-            self.disconnect(reason);
-        }
-        for notice in work.notices.drain(..) {
-            self.notify(notice);
-        }
-        if work.stopped {
-            work.stopped = false;
-            self.ending.reached();
-        }
-    }
-
-    fn disconnect(&self, reason: DisconnectReason) {
-        match reason {
-            DisconnectReason::MovedOn => {
-                log::info!("{reason}");
-                self.meeting.again();
-            }
-            _ => log::warn!("closing the connection: {reason}"),
-        }
-        self.meeting.abandon();
-        self.shut_connection();
-    }
-
-    pub(super) fn shut_connection(&self) {
-        if let Some(connection) = &*lock(&self.connection) {
-            connection.shut();
-        }
-    }
-
-    fn notify(&self, notice: Notice) {
-        match notice {
-            Notice::SynchronisationStarted { direction, bytes } => {
-                log::info!("synchronisation {} started: {bytes} bytes", way(direction));
-                self.hook(HookEvent::SyncStart);
-            }
-            Notice::SynchronisationDone => {
-                log::info!("synchronisation complete");
-                self.hook(HookEvent::SyncDone);
-            }
-            Notice::SynchronisationInterrupted => {
-                log::warn!("synchronisation interrupted");
-                self.hook(HookEvent::SyncInterrupted);
-            }
-            Notice::LocalStale => log::error!(
-                "the local component failed writes that the other node has: what it lacks is read from there"
-            ),
-            Notice::PeerNeeded => log::error!(
-                "requests fail: the other node holds the only current copy, and is away"
-            ),
-        }
-    }
-
-    pub(super) fn waiting_for_disk(&self) -> usize {
-        self.pool.waiting()
-    }
-
-    pub(super) fn hook(&self, event: HookEvent) {
-        self.link.send(&FromWorker::Hook(event));
-    }
-
     pub(super) fn timeout(&self) -> Duration {
         lock(&self.resource).timeout
     }
@@ -336,13 +279,6 @@ impl Primary {
                 .put(Message::Request(PeerRequest::KEEPALIVE, Payload::None));
             self.outbox.drain();
         }
-    }
-}
-
-const fn way(direction: engine::primary::Direction) -> &'static str {
-    match direction {
-        engine::primary::Direction::ToPeer => "to the other node",
-        engine::primary::Direction::FromPeer => "from the other node",
     }
 }
 

@@ -6,9 +6,8 @@
 
 use std::sync::Arc;
 
-use super::inbox::{Inbox, InboxError};
-use super::local::{Content, Space};
-use super::secondary::{Data, Secondary, Taken};
+use super::Secondary;
+use super::core::{Data, Taken};
 use crate::engine::secondary::Event;
 use crate::engine::{Command, PeerState, Range, Request};
 use crate::provider::{Buffer, BufferError};
@@ -17,6 +16,8 @@ use crate::wire::payload::PayloadFields;
 use crate::wire::request::{
     ComponentState, Incoming, PeerCommand, PeerRequest, RequestError, StateReport,
 };
+use crate::worker::inbox::{Inbox, InboxError};
+use crate::worker::local::{Content, Space};
 
 /// Requests told to the engine at once, at most: beyond, those that wait for them would wait longer
 /// than it saves.

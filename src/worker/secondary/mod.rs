@@ -4,7 +4,11 @@
 //! connection that sends nonsense is dropped, with one line in the log; whatever was received whole is
 //! carried out before the worker ends.
 
-use std::collections::HashMap;
+mod arrivals;
+mod core;
+mod report;
+mod serve;
+
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,28 +16,28 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use super::arrivals::{Arrival, Arrivals};
-use super::channel::{FromWorker, HookEvent, Introduction};
-use super::exit;
-use super::inbox::Inbox;
-use super::link::Link;
-use super::local::{Content, Ended, Local, Space, Task};
-use super::lock;
-use super::outbox::{Message, Outbox, Payload, Style};
-use super::peer::{self, Connection};
-use super::pool::{self, Pool};
-use super::refusal::RoleError;
-use super::serve::{self, ServeError};
-use super::station::{self, Ending, Station};
-use super::status::{Counts, Watch, secondary_status};
+use self::arrivals::{Arrival, Arrivals};
+use self::core::{Core, Work};
+use self::serve::ServeError;
 use crate::config::Resource;
 use crate::control::{Queues, WorkerStatus};
 use crate::disk::{self, Prepared};
 use crate::engine;
-use crate::engine::secondary::{Action, Event};
-use crate::engine::{Operation, Owner};
+use crate::engine::secondary::Event;
 use crate::provider::BufferPool;
-use crate::wire::request::PeerReply;
+use crate::worker::channel::{FromWorker, HookEvent, Introduction};
+use crate::worker::counts::Counts;
+use crate::worker::exit;
+use crate::worker::inbox::Inbox;
+use crate::worker::link::Link;
+use crate::worker::local::{Ended, Local, Task};
+use crate::worker::lock;
+use crate::worker::outbox::{Outbox, Style};
+use crate::worker::peer::{self, Connection};
+use crate::worker::pool::{self, Pool};
+use crate::worker::refusal::RoleError;
+use crate::worker::station::{self, Ending, Station};
+use crate::worker::watch::Watch;
 
 /// How long a primary may say nothing: twice the time after which it sends a keepalive.
 const SILENCE: Duration = Duration::from_secs(20);
@@ -61,38 +65,6 @@ pub(super) struct Secondary {
     timeout: Duration,
     watch: Mutex<Watch>,
     pub(super) counts: Counts,
-}
-
-/// What the lock guards.
-struct Core {
-    engine: engine::Secondary,
-    taken: HashMap<u64, Taken>,
-    actions: Vec<Action>,
-}
-
-/// A request, and where its data is.
-pub(super) struct Taken {
-    /// The primary's number.
-    pub seq: u64,
-    /// What belongs to it.
-    pub data: Data,
-}
-
-/// The data of a request.
-pub(super) enum Data {
-    /// None.
-    None,
-    /// What a write stores.
-    Content(Content),
-    /// Where a read puts what it finds; filled, it is what is answered.
-    Space(Space),
-}
-
-/// What is to be done without the lock.
-#[derive(Default)]
-struct Work {
-    sends: bool,
-    tasks: Vec<Task>,
 }
 
 /// Answers a primary and serves it until its connections end. Returns the exit code.
@@ -123,11 +95,7 @@ pub fn run(
         checksum: resource.checksum,
     };
     let secondary = Arc::new(Secondary {
-        core: Mutex::new(Core {
-            engine: engine::Secondary::new(metadata),
-            taken: HashMap::new(),
-            actions: Vec::new(),
-        }),
+        core: Mutex::new(Core::new(metadata)),
         finished: Condvar::new(),
         outbox: Outbox::new(style),
         local,
@@ -197,7 +165,7 @@ impl Secondary {
         let _ = self.connection.incoming.shutdown(std::net::Shutdown::Both);
         let deadline = Instant::now() + LAST_REQUESTS;
         let mut core = lock(&self.core);
-        while core.engine.requests() > 0 && Instant::now() < deadline {
+        while core.requests() > 0 && Instant::now() < deadline {
             let waited = self.finished.wait_timeout(core, LOOK);
             core = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
@@ -223,8 +191,7 @@ impl Secondary {
         let mut work = Work::default();
         let mut core = lock(&self.core);
         for arrival in arrivals.drain(..) {
-            core.taken.insert(arrival.id, arrival.taken);
-            core.step(arrival.event, &self.outbox, &mut work);
+            core.take(arrival, &self.outbox, &mut work);
         }
         drop(core);
         self.carry_out(work, true);
@@ -234,7 +201,7 @@ impl Secondary {
     /// Waits while there is too much to be done, or to be sent.
     fn wait_for_room(&self) {
         let mut core = lock(&self.core);
-        while core.engine.requests() > MOST || self.outbox.waiting() > MOST {
+        while core.requests() > MOST || self.outbox.waiting() > MOST {
             let waited = self.finished.wait_timeout(core, LOOK);
             core = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
@@ -274,114 +241,9 @@ impl Secondary {
         for ended in ended {
             core.ended(ended, &self.outbox, work);
         }
-        if core.engine.requests() == 0 {
+        if core.requests() == 0 {
             self.finished.notify_all();
         }
-    }
-}
-
-impl Core {
-    fn ended(&mut self, ended: Ended, outbox: &Outbox, work: &mut Work) {
-        let event = match ended {
-            Ended::Read(operation, _, space, outcome) => {
-                if let Some(taken) = self.taken_of(operation) {
-                    taken.data = Data::Space(space);
-                }
-                Event::LocalDone(operation, outcome)
-            }
-            Ended::Operation(operation, outcome) => Event::LocalDone(operation, outcome),
-            Ended::Metadata(ticket, outcome) => Event::MetadataWritten(ticket, outcome),
-            // A secondary's map is only ever cleared, and nobody waits for that.
-            Ended::Map(..) | Ended::Nothing => return,
-        };
-        self.step(event, outbox, work);
-    }
-
-    fn taken_of(&mut self, operation: Operation) -> Option<&mut Taken> {
-        match operation.owner {
-            Owner::Request(id) => self.taken.get_mut(&id),
-            Owner::Engine(_) => None,
-        }
-    }
-
-    fn step(&mut self, event: Event, outbox: &Outbox, work: &mut Work) {
-        let mut actions = std::mem::take(&mut self.actions);
-        self.engine.handle(event, &mut actions);
-        for action in actions.drain(..) {
-            self.act(action, outbox, work);
-        }
-        self.actions = actions;
-    }
-
-    fn act(&mut self, action: Action, outbox: &Outbox, work: &mut Work) {
-        match action {
-            Action::ReadLocal(operation, range) => {
-                let taken = self
-                    .taken_of(operation)
-                    .expect("a read waits for its answer");
-                match std::mem::replace(&mut taken.data, Data::None) {
-                    Data::Space(space) => work.tasks.push(Task::Read(operation, range, space)),
-                    Data::None | Data::Content(_) => unreachable!("a read came with its buffer"),
-                }
-            }
-            Action::WriteLocal(operation, range) => {
-                let taken = self
-                    .taken_of(operation)
-                    .expect("a write waits for its answer");
-                match std::mem::replace(&mut taken.data, Data::None) {
-                    Data::Content(content) => {
-                        work.tasks.push(Task::Write(operation, range, content));
-                    }
-                    Data::None | Data::Space(_) => unreachable!("a write came with its data"),
-                }
-            }
-            Action::DeleteLocal(operation, range) => {
-                work.tasks.push(Task::Delete(operation, range));
-            }
-            Action::FlushLocal(operation) => work.tasks.push(Task::Flush(operation)),
-            Action::Reply {
-                id,
-                received,
-                outcome,
-            } => {
-                if let Some(message) = self.reply(id, received, outcome) {
-                    outbox.put(message);
-                    work.sends = true;
-                }
-            }
-            Action::ClearMap => work.tasks.push(Task::ClearMap),
-            Action::WriteMetadata(ticket, metadata) => {
-                work.tasks.push(Task::Metadata(ticket, metadata));
-            }
-        }
-    }
-
-    fn reply(&mut self, id: u64, received: bool, outcome: engine::Outcome) -> Option<Message> {
-        if received {
-            let seq = self.taken.get(&id)?.seq;
-            return Some(Message::Reply(
-                PeerReply {
-                    seq,
-                    received,
-                    error: None,
-                },
-                Payload::None,
-            ));
-        }
-        let Taken { seq, data } = self.taken.remove(&id)?;
-        let error = outcome.err();
-        let payload = match data {
-            Data::Space(Space::Pooled(buffer)) if error.is_none() => Payload::Own(buffer),
-            _ => Payload::None,
-        };
-        Some(Message::Reply(
-            PeerReply {
-                seq,
-                received,
-                error,
-            },
-            payload,
-        ))
     }
 }
 
@@ -401,13 +263,13 @@ impl Station for Secondary {
     }
 
     fn status(&self) -> WorkerStatus {
-        let metadata = lock(&self.core).engine.metadata().clone();
+        let metadata = lock(&self.core).metadata().clone();
         let queues = Queues {
             local: self.pool.waiting() as u64,
             send: self.outbox.waiting() as u64,
             ..Queues::default()
         };
-        secondary_status(&self.local, &metadata, &self.counts, queues)
+        report::report(&self.local, &metadata, &self.counts, queues)
     }
 
     fn reload(&self, resource: Resource) {

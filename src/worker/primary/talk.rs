@@ -8,9 +8,7 @@ use std::time::Instant;
 
 use socket2::Socket;
 
-use super::channel::FromWorker;
-use super::peer::{self, Connection};
-use super::primary::{Here, Primary};
+use super::{Here, Primary};
 use crate::config::Resource;
 use crate::engine::handshake::Source;
 use crate::engine::primary::{Answer, Event, Hello};
@@ -18,6 +16,8 @@ use crate::layout::Bitmap;
 use crate::wire::frame::{self, Limits, Message, ReadError};
 use crate::wire::handshake::{self, HandshakeError, HelloAnswer, Refusal, StartAnswer, SyncSource};
 use crate::wire::{EXTENSION_LEVEL, PROTOCOL_VERSION};
+use crate::worker::channel::FromWorker;
+use crate::worker::peer::{self, Connection};
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
@@ -150,7 +150,7 @@ impl Talk<'_> {
         meeting.forget_hello();
         self.primary.tell(Event::Meet, Here::Nothing);
         match meeting.take_hello(Instant::now() + self.resource.timeout) {
-            Some(Some(hello)) => Ok(hello),
+            Some(hello) => Ok(hello),
             _ if meeting.is_ending() => Err(MeetingError::Ending),
             _ => Err(MeetingError::GivenUp {
                 remote: self.remote.clone(),

@@ -9,12 +9,12 @@ use std::sync::Arc;
 
 use nix::errno::Errno;
 
-use super::local::{Content, Ended, Space, Task};
-use super::outbox::{Message, Outbox, Payload};
 use crate::engine::primary::{Action, DisconnectReason, Event, Hello, Notice, Primary};
 use crate::engine::{Command, Operation, Owner, PeerState, Range, Request};
 use crate::provider::{self, Buffer, BufferPool, Completion, ProviderRequest};
 use crate::wire::request::{ComponentState, PeerCommand, PeerRequest, StateReport};
+use crate::worker::local::{Content, Ended, Space, Task};
+use crate::worker::outbox::{Message, Outbox, Payload};
 
 /// The data of a request or of a piece of a synchronisation.
 #[derive(Debug)]
@@ -57,6 +57,8 @@ pub struct Work {
     pub tasks: Vec<Task>,
     /// Things that ended without being done.
     pub ended: Vec<Ended>,
+    /// Something was released.
+    pub released: bool,
     /// What the second message of the handshake says.
     pub hello: Option<Hello>,
     /// The connection is to be closed.
@@ -281,6 +283,7 @@ impl Core {
             Action::Complete(id, outcome) => self.complete(id, outcome, work),
             Action::Release(owner) => {
                 self.held.remove(&owner);
+                work.released = true;
             }
             Action::Hello(hello) => work.hello = Some(hello),
             Action::Disconnect(reason) => work.disconnect = Some(reason),

@@ -9,17 +9,17 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use super::channel::HookEvent;
 use super::core::Work;
-use super::inbox::Inbox;
-use super::lock;
-use super::peer::Connection;
-use super::primary::{Here, Primary};
-use super::slot::Slot;
 use super::talk::{MeetingError, Talk};
+use super::{Here, Primary};
 use crate::config::Resource;
 use crate::control;
 use crate::engine::primary::{Answer, Event, Hello};
+use crate::worker::channel::HookEvent;
+use crate::worker::inbox::Inbox;
+use crate::worker::lock;
+use crate::worker::peer::Connection;
+use crate::worker::slot::Slot;
 
 /// The version in the first header that a worker sends, before any was negotiated.
 const FIRST_VERSION: u8 = 1;
@@ -168,9 +168,9 @@ impl Meeting {
         self.hellos.clear();
     }
 
-    /// What the engine says, or that it wants no meeting now.
-    pub(super) fn take_hello(&self, deadline: Instant) -> Option<Option<Hello>> {
-        self.hellos.take(Some(deadline))
+    /// What the engine says; `None` if it says nothing in time, or wants no meeting now.
+    pub(super) fn take_hello(&self, deadline: Instant) -> Option<Hello> {
+        self.hellos.take(Some(deadline)).flatten()
     }
 
     /// Whether the worker is ending.

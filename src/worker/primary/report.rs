@@ -1,25 +1,18 @@
-//! How a worker is: for hastctl, and for itself to notice that the peer has gone.
+//! How a primary is, for hastctl.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
-use super::local::Local;
-use super::lock;
+use super::Primary;
 use super::meeting::State;
-use super::primary::Primary;
 use crate::control::{
-    Condition, Connection, Details, Direction, LocalState, PeerState, Queues, Statistics,
-    Synchronisation, WorkerStatus,
+    Condition, Connection, Details, Direction, LocalState, PeerState, Queues, Synchronisation,
+    WorkerStatus,
 };
-use crate::engine::Command;
 use crate::engine::primary::{self, Progress, Status};
-use crate::layout::Metadata;
+use crate::worker::lock;
 
 /// Seconds over which the rate of a synchronisation is averaged.
 const RATE_WINDOW: usize = 5;
-/// Seconds without a message after which a keepalive is sent (spec, section 3).
-const KEEPALIVE: u64 = 10;
 
 /// How fast a synchronisation is, lately.
 #[derive(Debug, Default)]
@@ -55,98 +48,6 @@ impl Rate {
             (_, Some(only)) => *only,
             _ => 0,
         }
-    }
-}
-
-/// Requests since the worker started.
-#[derive(Debug, Default)]
-pub struct Counts {
-    read: AtomicU64,
-    write: AtomicU64,
-    delete: AtomicU64,
-    flush: AtomicU64,
-}
-
-impl Counts {
-    /// One more.
-    pub fn count(&self, command: Command) {
-        let counter = match command {
-            Command::Read => &self.read,
-            Command::Write => &self.write,
-            Command::Delete => &self.delete,
-            Command::Flush => &self.flush,
-        };
-        counter.fetch_add(1, Ordering::Relaxed);
-    }
-
-    fn statistics(&self, local: &Local) -> Statistics {
-        let mut statistics = Statistics {
-            read: self.read.load(Ordering::Relaxed),
-            write: self.write.load(Ordering::Relaxed),
-            delete: self.delete.load(Ordering::Relaxed),
-            flush: self.flush.load(Ordering::Relaxed),
-            ..Statistics::default()
-        };
-        local.add_errors(&mut statistics);
-        statistics
-    }
-}
-
-/// What the connection did in the last seconds.
-#[derive(Debug, Default)]
-pub struct Watch {
-    progress: u64,
-    /// Seconds in which nothing was sent.
-    unsent: u64,
-    /// Of those, seconds in which there was something to be sent.
-    stuck: u64,
-    /// Seconds in which nothing was heard while an answer was due.
-    silent: u64,
-}
-
-impl Watch {
-    /// A second passed. `progress` grows with what is sent.
-    pub fn second(&mut self, progress: u64, stuck: bool, due: bool, heard: bool) {
-        let sent = self.progress != progress;
-        self.progress = progress;
-        self.unsent = if sent { 0 } else { self.unsent + 1 };
-        self.stuck = if sent || !stuck { 0 } else { self.stuck + 1 };
-        self.silent = if heard || !due { 0 } else { self.silent + 1 };
-    }
-
-    /// Why the peer is to be given up.
-    pub fn complaint(&self, timeout: Duration) -> Option<String> {
-        let seconds = timeout.as_secs();
-        if self.stuck >= seconds {
-            Some(format!(
-                "the other node has taken nothing for {} seconds",
-                self.stuck
-            ))
-        } else if self.silent >= seconds {
-            Some(format!(
-                "the other node has not answered for {} seconds",
-                self.silent
-            ))
-        } else {
-            None
-        }
-    }
-
-    /// Begins anew.
-    pub fn forgive(&mut self) {
-        *self = Self {
-            progress: self.progress,
-            ..Self::default()
-        };
-    }
-
-    /// Whether it is time to let the peer know that we are alive; counts as sent.
-    pub fn wants_keepalive(&mut self) -> bool {
-        let due = self.unsent >= KEEPALIVE;
-        if due {
-            self.unsent = 0;
-        }
-        due
     }
 }
 
@@ -240,40 +141,5 @@ fn peer_state(status: &Status, meeting: &State) -> PeerState {
         PeerState::Outdated
     } else {
         PeerState::Unknown
-    }
-}
-
-/// How a secondary is. What the two copies are to each other the primary knows.
-pub fn secondary_status(
-    local: &Local,
-    metadata: &Metadata,
-    counts: &Counts,
-    queues: Queues,
-) -> WorkerStatus {
-    let inconsistent = metadata.inconsistent.is_some();
-    WorkerStatus {
-        condition: if inconsistent {
-            Condition::Syncing
-        } else {
-            Condition::Complete
-        },
-        dirty: 0,
-        extentsize: metadata.extentsize,
-        keepdirty: 0,
-        statistics: counts.statistics(local),
-        queues,
-        details: Some(Details {
-            connection: Connection::Connected,
-            peer: PeerState::UpToDate,
-            local: if inconsistent {
-                LocalState::Inconsistent
-            } else {
-                LocalState::UpToDate
-            },
-            synchronisation: None,
-            reason: local
-                .last_failure()
-                .map(|failure| format!("last failure: {failure}")),
-        }),
     }
 }

@@ -6,14 +6,14 @@ use std::io::{self, Write};
 
 use socket2::Socket;
 
-use super::channel::Introduction;
-use super::local::Local;
 use crate::config::Resource;
 use crate::disk::DiskError;
 use crate::engine::handshake::{self, Agreement, MapSent, Refusal, Source};
 use crate::layout::{Bitmap, Metadata};
 use crate::wire::frame;
 use crate::wire::handshake::{self as messages, ComponentFacts, StartAnswer, SyncSource};
+use crate::worker::channel::Introduction;
+use crate::worker::local::Local;
 
 /// Why there is no agreement.
 #[derive(Debug, thiserror::Error)]

@@ -4,15 +4,15 @@
 //! asked for, or that does not fit its request, ends the connection.
 
 use super::core::{PeerRead, Work};
-use super::inbox::{Inbox, InboxError};
-use super::local::Space;
-use super::lock;
-use super::primary::{Here, Primary};
+use super::{Here, Primary};
 use crate::engine::Owner;
 use crate::engine::primary::Event;
 use crate::provider::BufferError;
 use crate::wire::payload::PayloadFields;
 use crate::wire::request::{PeerReply, RequestError};
+use crate::worker::inbox::{Inbox, InboxError};
+use crate::worker::local::Space;
+use crate::worker::lock;
 
 /// Answers told to the engine at once, at most: beyond, those that wait for them would wait longer
 /// than it saves.

@@ -1,0 +1,211 @@
+//! How a primary's actions are carried out: disk operations with the buffers of their owners, messages
+//! in their order, answers to applications.
+
+use hast::engine::primary::Action;
+use hast::engine::{Command, Operation, Outcome, Owner, PeerState, Range};
+
+use crate::disk::Value;
+use crate::network::Message;
+use crate::node::{Buffer, Shared, Work};
+use crate::oracle::Rule;
+use crate::primary::Link;
+use crate::world::{Happening, World};
+
+impl World {
+    /// Carries one action out.
+    pub fn primary_action(&mut self, node: usize, action: Action) {
+        match action {
+            Action::ReadLocal(operation, range) => {
+                if let Some(buffer) = self.buffer(node, operation.owner, range) {
+                    self.begin(node, Work::Read(operation, range, buffer));
+                }
+            }
+            Action::WriteLocal(operation, range) => {
+                self.check_marked(node, range, "write here");
+                if let Some(buffer) = self.buffer(node, operation.owner, range) {
+                    self.begin(node, Work::Write(operation, range, buffer));
+                }
+            }
+            Action::DeleteLocal(operation, range) => {
+                self.check_marked(node, range, "delete here");
+                self.begin(node, Work::Delete(operation, range));
+            }
+            Action::FlushLocal(operation) => self.begin(node, Work::Flush(operation)),
+            Action::Send {
+                seq,
+                operation,
+                command,
+                range,
+                memsync,
+            } => {
+                self.send_request(node, seq, operation, (command, range), memsync);
+            }
+            Action::SendState {
+                seq,
+                state,
+                localcnt,
+                remotecnt,
+            } => {
+                self.send_state(
+                    node,
+                    Message::State {
+                        seq,
+                        state,
+                        localcnt,
+                        remotecnt,
+                    },
+                    state,
+                );
+            }
+            Action::WriteMap(ticket, sectors) => {
+                for sector in &sectors {
+                    self.check_cleared(node, sector.index, &sector.bytes);
+                }
+                self.begin(node, Work::Map(ticket, sectors));
+            }
+            Action::WriteMetadata(ticket, metadata) => {
+                self.begin(node, Work::Metadata(ticket, metadata));
+            }
+            Action::Complete(id, outcome) => self.complete(node, id, outcome),
+            Action::Release(owner) => self.release(node, owner),
+            Action::Hello(hello) => {
+                if let Some(Link::Meeting(connection)) = self.nodes[node].primary().map(|d| d.link)
+                {
+                    self.send(connection, 1 - node, Message::Hello(hello));
+                    self.oracle.hello(node);
+                }
+            }
+            Action::Disconnect(_) => self.disconnect(node),
+            Action::Notice(_) => {}
+            Action::Stopped => self.stopped(node),
+        }
+    }
+
+    fn complete(&mut self, node: usize, id: u64, outcome: Outcome) {
+        let faults = [node, 1 - node].map(|node| self.nodes[node].faulted);
+        let Some(driver) = self.nodes[node].primary() else {
+            return;
+        };
+        let request = driver.requests.remove(&id);
+        let is_flush = request.is_some_and(|request| request.command == Command::Flush);
+        if request.is_none() {
+            if self.saboteur.was_answered(id) {
+                return;
+            }
+            self.oracle
+                .broken(Rule::Interface, || format!("{id} completed, not asked"));
+            return;
+        }
+        let buffer = driver.buffers.get(&Owner::Request(id)).cloned();
+        let data = buffer
+            .map(|b| b.borrow().values().to_vec())
+            .unwrap_or_default();
+        // A flush fails where either copy does.
+        let faulted = faults[0] || (is_flush && faults[1]);
+        let excused = faulted || driver.wanting_peer;
+        self.oracle.completed(id, outcome, &data, excused);
+        if is_flush && self.profile.ambushes && self.rng.u8(..8) == 0 {
+            let soon = self.profile.network_delay(&mut self.rng);
+            self.after(soon, Happening::Ambush { node, both: true });
+        }
+    }
+
+    fn release(&mut self, node: usize, owner: Owner) {
+        let released = self.nodes[node]
+            .primary()
+            .and_then(|d| d.buffers.remove(&owner));
+        if let Some(buffer) = released {
+            buffer.borrow_mut().spoil();
+        } else if let Owner::Request(id) = owner {
+            // A piece that never began has no buffer yet; a request always has.
+            self.oracle
+                .broken(Rule::Interface, || format!("{id} released, not held"));
+        }
+    }
+
+    fn disconnect(&mut self, node: usize) {
+        let worker = self.nodes[node].incarnation;
+        let Some(driver) = self.nodes[node].primary() else {
+            return;
+        };
+        let connection = driver.connection();
+        driver.link = Link::Closing;
+        if let Some(connection) = connection {
+            self.close_end(connection, node);
+        }
+        self.after_up_to(2000, Happening::LinkGone { node, worker });
+    }
+
+    fn buffer(&mut self, node: usize, owner: Owner, range: Range) -> Option<Shared> {
+        let driver = self.nodes[node].primary()?;
+        if let Owner::Engine(_) = owner {
+            driver
+                .buffers
+                .entry(owner)
+                .or_insert_with(|| Buffer::new(range, |_| Value::MAX));
+        }
+        let buffer = driver.buffers.get(&owner).cloned();
+        let fits = buffer
+            .as_ref()
+            .is_some_and(|buffer| buffer.borrow().get(range).is_some());
+        if !fits {
+            self.oracle.broken(Rule::Interface, || {
+                format!("{owner:?} has no buffer of {range:?}")
+            });
+        }
+        buffer.filter(|_| fits)
+    }
+
+    fn send_request(
+        &mut self,
+        node: usize,
+        seq: u64,
+        operation: Operation,
+        (command, range): (Command, Range),
+        memsync: bool,
+    ) {
+        if command.mutates() {
+            self.check_marked(node, range, "send");
+        }
+        let mut data = Vec::new();
+        if matches!(command, Command::Write | Command::Read) {
+            let Some(buffer) = self.buffer(node, operation.owner, range) else {
+                return;
+            };
+            data = buffer.borrow().get(range).unwrap_or_default();
+            self.saboteur.payload(operation.owner, range, &mut data);
+        }
+        let Some(driver) = self.nodes[node].primary() else {
+            return;
+        };
+        driver.sent.insert(seq, (command, operation.owner, range));
+        if let Some(connection) = driver.connection() {
+            let message = Message::Request {
+                seq,
+                command,
+                range,
+                memsync,
+                data,
+            };
+            self.send(connection, 1 - node, message);
+        }
+    }
+
+    fn send_state(&mut self, node: usize, message: Message, state: PeerState) {
+        match state {
+            PeerState::Consistent if !self.peer_lives(node) => {}
+            PeerState::Consistent => {
+                let from_peer = self.nodes[node]
+                    .primary()
+                    .is_some_and(|driver| driver.from_peer);
+                let unsettled = self.unsettled(node);
+                self.oracle.in_step_soon(node, from_peer, &unsettled);
+            }
+            PeerState::Inconsistent => {}
+            PeerState::Ahead => self.oracle.peer_ahead(node),
+        }
+        if let Some(connection) = self.nodes[node].primary().and_then(|d| d.connection()) {
+            self.send(connection, 1 - node, message);
+        }
+    }
+}

@@ -1,0 +1,282 @@
+//! What becomes of nodes, and what that does to what they may hold: crashes, promotions, meetings,
+//! the end of a synchronisation. The other half of the oracle.
+
+use std::collections::BTreeSet;
+
+use hast::engine::Command;
+use hast::engine::handshake::{Refusal, Source};
+
+use crate::disk::Disk;
+use crate::oracle::{Apart, Oracle, Outstanding, Rule};
+use crate::view::{Entry, View};
+
+impl Oracle {
+    /// A primary's process is gone, and with it what was under way.
+    pub fn crashed(&mut self, node: usize, disks: [&Disk; 2]) {
+        self.disconnected(node, disks);
+        let now = self.step();
+        let lost: Vec<u64> = self
+            .outstanding
+            .iter()
+            .filter(|(_, o)| o.node == node)
+            .map(|(id, _)| *id)
+            .collect();
+        for id in lost {
+            if let Some(request) = self.outstanding.remove(&id) {
+                self.end_write(&request, id, now, [false; 2]);
+            }
+        }
+    }
+
+    /// A node's cache is lost.
+    pub fn power_cut(&mut self, node: usize) {
+        self.views[node].iter_mut().for_each(View::power_cut);
+        // What it answered before, and the primary acknowledges only now, it no longer has.
+        let peers = self
+            .outstanding
+            .values_mut()
+            .filter(|o| o.node != node && o.command.mutates());
+        peers.for_each(|request| request.both = false);
+    }
+
+    /// A secondary's process died with early acknowledged writes to these sectors in its memory.
+    pub fn memory_lost(&mut self, node: usize, sectors: std::ops::Range<usize>, disk: &Disk) {
+        let now = self.step();
+        for request in self
+            .outstanding
+            .values_mut()
+            .filter(|o| o.changes(1 - node, &sectors))
+        {
+            request.both = false;
+        }
+        for sector in sectors {
+            let entry = View::found(disk.value(sector), now);
+            self.views[node][sector].0.push(Entry {
+                binds: false,
+                ..entry
+            });
+        }
+    }
+
+    /// A component is promoted. `claims`: its metadata says that it is consistent.
+    pub fn promoted(&mut self, node: usize, disk: &Disk, claims: bool, resumed: bool) {
+        if resumed && !claims {
+            return;
+        }
+        let now = self.step();
+        for sector in 0..self.views[node].len() {
+            let value = disk.value(sector);
+            let view = &mut self.views[node][sector];
+            if claims && !view.allows(value) {
+                let allowed = view.values();
+                self.broken(Rule::Lost, || {
+                    format!(
+                        "node {node} was promoted as consistent with {value:#x} in sector {sector}, \
+                         not one of {allowed:x?}"
+                    )
+                });
+                return;
+            }
+            view.0.push(View::found(value, now));
+        }
+        // A new worker can not know what its predecessor's peer had flushed.
+        self.apart[node].unflushed = false;
+        if !claims {
+            // Forced: what the other has and this one lacks is given up by an operator who was told so.
+            self.apart[node].maybe = true;
+            self.apart[1 - node].surely = false;
+        }
+    }
+
+    /// A component was made anew: it promises nothing, and what it had is given up.
+    pub fn recreated(&mut self, node: usize) {
+        self.apart[node] = Apart::default();
+        self.related = false;
+    }
+
+    /// A primary introduces itself: the decision can only be about what it has done so far.
+    pub fn hello(&mut self, node: usize) {
+        self.introduced[node] = self.apart[node].surely;
+    }
+
+    /// What a secondary decided about a primary.
+    pub fn met(&mut self, primary: usize, decision: Result<Source, Refusal>) {
+        let (mut ours, theirs) = (self.apart[primary], self.apart[1 - primary]);
+        ours.surely = self.introduced[primary];
+        // Two new components may each have been given a number before they ever met.
+        let strangers = !self.related;
+        self.related |= decision.is_ok();
+        match decision {
+            Err(Refusal::UniqueId { .. }) if strangers => {}
+            Err(refusal) if !(ours.maybe && theirs.maybe) => self.broken(Rule::SplitBrain, || {
+                format!("refused with '{refusal}' though not both wrote apart: {ours:?} {theirs:?}")
+            }),
+            Ok(_) if ours.surely && theirs.surely => self.broken(Rule::SplitBrain, || {
+                format!("no split brain though both wrote apart: {ours:?} {theirs:?}")
+            }),
+            Ok(Source::Primary) if theirs.surely => self.broken(Rule::Lost, || {
+                format!("source is the primary {primary}, but the secondary alone went on")
+            }),
+            Ok(Source::Secondary) if ours.surely => self.broken(Rule::Lost, || {
+                format!("source is the secondary, but the primary {primary} alone went on")
+            }),
+            _ => {}
+        }
+    }
+
+    /// A primary took the answer of its peer.
+    pub fn connected(&mut self, primary: usize, session: u64, from_peer: bool, peer_lives: bool) {
+        self.step();
+        self.sessions[primary] = Some(session);
+        self.met[primary] += 1;
+        let [ours, theirs] = [primary, 1 - primary].map(|node| self.apart[node]);
+        if !peer_lives {
+            // It agreed, and is gone or has gone on since: nothing will come of this session.
+        } else if ours.surely && theirs.surely {
+            self.broken(Rule::SplitBrain, || {
+                "connected, though both wrote apart".to_owned()
+            });
+        } else if (from_peer && ours.surely) || (!from_peer && theirs.surely) {
+            self.broken(Rule::Lost, || {
+                format!("node {primary} connected, source the peer: {from_peer}, other one went on")
+            });
+        }
+        if !from_peer {
+            return;
+        }
+        // The peer's data is the data from now on.
+        for sector in 0..self.views[primary].len() {
+            let theirs = self.views[1 - primary][sector].clone();
+            for read in self.outstanding.values_mut() {
+                if read.node == primary
+                    && read.command == Command::Read
+                    && read.sectors.contains(&sector)
+                {
+                    read.disturbed = true;
+                    read.allowed[sector - read.sectors.start].extend(theirs.values());
+                }
+            }
+            let ours = &mut self.views[primary][sector];
+            let old = std::mem::take(&mut ours.0);
+            let have: BTreeSet<u64> = theirs.0.iter().map(|entry| entry.id).collect();
+            ours.0 = theirs.0;
+            for entry in old {
+                if entry.ended.is_none() && !have.contains(&entry.id) {
+                    ours.0.push(entry);
+                } else if entry.ended.is_some() {
+                    ours.0.push(Entry {
+                        only_after_cut: peer_lives,
+                        binds: false,
+                        ..entry
+                    });
+                }
+            }
+            if !peer_lives {
+                ours.0.iter_mut().for_each(|entry| entry.binds = false);
+            }
+        }
+    }
+
+    /// A primary learnt that its peer is gone.
+    pub fn disconnected(&mut self, node: usize, disks: [&Disk; 2]) {
+        if self.sessions[node].take().is_none() {
+            return;
+        }
+        let under_way = |o: &Outstanding| o.node == node && o.command != Command::Read;
+        self.apart[node].maybe |= self.outstanding.values().any(under_way);
+        let changing = self.changing(node);
+        let at_risk = |(sector, view): (usize, &View)| {
+            let mut current = view.current();
+            let (Some(entry), None) = (current.next(), current.next()) else {
+                return false;
+            };
+            let acknowledged = entry.id != 0 && entry.binds && !changing.contains(&sector);
+            acknowledged && disks[1 - node].certain(sector) != Some(entry.value)
+        };
+        self.apart[node].unflushed = self.views[node].iter().enumerate().any(at_risk);
+    }
+
+    /// The peer failed to store something, or may never have received it.
+    pub fn peer_lacks(&mut self, node: usize) {
+        self.apart[node].maybe = true;
+    }
+
+    /// The primary tells the peer that it has everything: from here on the peer may know that.
+    pub fn in_step_soon(&mut self, primary: usize, from_peer: bool, unsettled: &BTreeSet<usize>) {
+        self.apart[primary].surely = false;
+        self.apart[1 - primary].surely = false;
+        self.share(primary, from_peer, unsettled);
+    }
+
+    /// The primary tells the peer that the peer is ahead.
+    pub fn peer_ahead(&mut self, primary: usize) {
+        self.apart[1 - primary].maybe = true;
+    }
+
+    /// The primary began to show `up_to_date`: what it has, the peer has, flushed.
+    pub fn became_up_to_date(
+        &mut self,
+        primary: usize,
+        from_peer: bool,
+        unsettled: &BTreeSet<usize>,
+    ) {
+        self.apart = [Apart::default(); 2];
+        self.share(primary, from_peer, unsettled);
+    }
+
+    fn share(&mut self, primary: usize, from_peer: bool, unsettled: &BTreeSet<usize>) {
+        let (from, to) = if from_peer {
+            (1 - primary, primary)
+        } else {
+            (primary, 1 - primary)
+        };
+        for sector in 0..self.views[primary].len() {
+            let new = self.views[from][sector].clone();
+            let target = &mut self.views[to][sector];
+            if unsettled.contains(&sector) {
+                let have: BTreeSet<u64> = new.0.iter().map(|entry| entry.id).collect();
+                let old = std::mem::take(&mut target.0);
+                target.0 = new.0;
+                target
+                    .0
+                    .extend(old.into_iter().filter(|entry| !have.contains(&entry.id)));
+                target.0.iter_mut().for_each(|entry| entry.binds = false);
+            } else {
+                *target = new;
+            }
+        }
+    }
+
+    /// Compares the disks while `up_to_date` is shown; what is settled binds the peer from now on.
+    pub fn compare(&mut self, primary: usize, disks: [&Disk; 2], unsettled: &BTreeSet<usize>) {
+        let now = self.step();
+        for sector in (0..self.views[primary].len()).filter(|sector| !unsettled.contains(sector)) {
+            let values = disks.map(|disk| disk.value(sector));
+            if values[0] != values[1] {
+                self.broken(Rule::UpToDate, || {
+                    format!("up to date, but sector {sector} is {values:x?} on the two nodes")
+                });
+                return;
+            }
+            let view = &mut self.views[1 - primary][sector];
+            if view.values().len() > 1 {
+                view.0.push(View::found(values[0], now));
+            }
+        }
+    }
+
+    /// Whether a sector's content on both disks is what the primary may serve, at the end.
+    pub fn check_end(&mut self, primary: usize, disks: [&Disk; 2]) {
+        self.compare(primary, disks, &BTreeSet::new());
+        for sector in 0..self.views[primary].len() {
+            let value = disks[primary].value(sector);
+            let view = &self.views[primary][sector];
+            if !view.allows(value) {
+                let allowed = view.values();
+                self.broken(Rule::Lost, || {
+                    format!("at the end sector {sector} is {value:#x}, not one of {allowed:x?}")
+                });
+            }
+        }
+    }
+}

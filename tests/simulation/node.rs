@@ -1,0 +1,286 @@
+//! One machine: its component, its worker, and the disk operations under way. Decides nothing: it
+//! carries operations out when the world says that their time has come, or, when the process
+//! dies or the power goes, as far as chance has it.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use fastrand::Rng;
+use hast::engine::handshake::{Agreement, MapSent};
+use hast::engine::{MapSector, Operation, Range};
+use hast::layout::{Geometry, Metadata};
+use hast::terms::Role;
+
+use crate::disk::{Disk, Reached, SECTOR, Value, sectors};
+use crate::primary::PrimaryDriver;
+use crate::secondary::SecondaryDriver;
+
+/// Data on its way: where it begins, in sectors, and what it is.
+#[derive(Debug)]
+pub struct Buffer {
+    start: usize,
+    values: Vec<Value>,
+}
+
+/// A buffer as its users share it.
+pub type Shared = Rc<RefCell<Buffer>>;
+
+impl Buffer {
+    /// A buffer for a range, with the value each of its sectors is given.
+    pub fn new(range: Range, value: impl Fn(usize) -> Value) -> Shared {
+        let (start, values) = (sectors(range).start, sectors(range).map(value).collect());
+        Rc::new(RefCell::new(Self { start, values }))
+    }
+
+    /// Part of it; `None` where the range is not within it.
+    pub fn get(&self, range: Range) -> Option<Vec<Value>> {
+        let span = sectors(range);
+        let (from, to) = (
+            span.start.checked_sub(self.start)?,
+            span.end.checked_sub(self.start)?,
+        );
+        self.values.get(from..to).map(<[Value]>::to_vec)
+    }
+
+    /// Fills part of it; what lies outside is left out.
+    pub fn fill(&mut self, range: Range, values: &[Value]) {
+        for (sector, value) in sectors(range).zip(values) {
+            let place = sector
+                .checked_sub(self.start)
+                .and_then(|at| self.values.get_mut(at));
+            if let Some(place) = place {
+                *place = *value;
+            }
+        }
+    }
+
+    /// All of it.
+    pub fn values(&self) -> &[Value] {
+        &self.values
+    }
+
+    /// What a buffer holds that was given back.
+    pub fn spoil(&mut self) {
+        self.values.fill(Value::MAX);
+    }
+}
+
+/// An operation on the disk.
+#[derive(Debug)]
+pub enum Work {
+    /// Fill the buffer.
+    Read(Operation, Range, Shared),
+    /// Store the buffer.
+    Write(Operation, Range, Shared),
+    /// Discard.
+    Delete(Operation, Range),
+    /// Flush.
+    Flush(Operation),
+    /// A durable write of map sectors.
+    Map(u64, Vec<MapSector>),
+    /// A durable write of the metadata.
+    Metadata(u64, Box<Metadata>),
+    /// Clear the map.
+    ClearMap,
+    /// Store what a handshake decided, for this connection.
+    Agree(u64, Box<Agreement>),
+}
+
+/// An operation under way.
+#[derive(Debug)]
+pub struct Job {
+    /// What it is.
+    pub work: Work,
+    /// It will fail.
+    pub fails: bool,
+    /// The saboteur: leave durable writes in the cache, and flush nothing.
+    pub unflushed: bool,
+}
+
+/// What runs on a node for the resource.
+#[derive(Debug)]
+pub enum Worker {
+    /// Nothing.
+    None,
+    /// A primary.
+    Primary(Box<PrimaryDriver>),
+    /// A secondary with a connection, or finishing after one.
+    Secondary(Box<SecondaryDriver>),
+}
+
+/// One machine.
+#[derive(Debug)]
+pub struct Node {
+    /// Its component.
+    pub disk: Disk,
+    /// Its component's layout.
+    pub geometry: Geometry,
+    /// Whether it has power.
+    pub powered: bool,
+    /// What its daemon was told to be.
+    pub role: Role,
+    /// What runs.
+    pub worker: Worker,
+    /// Names the worker; grows.
+    pub incarnation: u64,
+    /// The component was made anew and never met a primary.
+    pub fresh: bool,
+    /// Operations under way.
+    pub jobs: BTreeMap<u64, Job>,
+    /// A disk fault was injected.
+    pub faulted: bool,
+}
+
+impl Node {
+    /// A machine with a new component.
+    pub fn new(geometry: Geometry, keepdirty: u32) -> Self {
+        let map = (geometry.map_size / SECTOR) as usize;
+        let data = (geometry.data_size / SECTOR) as usize;
+        Self {
+            disk: Disk::new(blank(&geometry, keepdirty), map, data),
+            geometry,
+            powered: true,
+            role: Role::Init,
+            worker: Worker::None,
+            incarnation: 0,
+            fresh: false,
+            jobs: BTreeMap::new(),
+            faulted: false,
+        }
+    }
+
+    /// Makes the component anew, as `hastctl create` does: its data stays where it is, unless wiped.
+    pub fn recreate(&mut self, wipe: bool) {
+        if wipe {
+            self.disk.wipe();
+        }
+        let keepdirty = self.disk.metadata().keepdirty;
+        self.disk
+            .write_metadata(blank(&self.geometry, keepdirty), Reached::Medium);
+        self.fill_map(0, Reached::Medium);
+        self.fresh = true;
+    }
+
+    fn fill_map(&mut self, byte: u8, reached: Reached) {
+        for index in 0..self.disk.map_sectors() {
+            self.disk.write_map(
+                index,
+                vec![byte; SECTOR as usize].into_boxed_slice(),
+                reached,
+            );
+        }
+    }
+
+    /// The primary, if one runs.
+    pub fn primary(&mut self) -> Option<&mut PrimaryDriver> {
+        match &mut self.worker {
+            Worker::Primary(driver) => Some(driver),
+            _ => None,
+        }
+    }
+
+    /// The secondary, if one runs.
+    pub fn secondary(&mut self) -> Option<&mut SecondaryDriver> {
+        match &mut self.worker {
+            Worker::Secondary(driver) => Some(driver),
+            _ => None,
+        }
+    }
+
+    /// Carries an operation out, wholly unless it fails.
+    pub fn carry_out(&mut self, job: &Job, rng: &mut Rng) {
+        let reached = match (job.fails, job.unflushed) {
+            (true, _) => Reached::any(rng),
+            (false, true) => Reached::Cache,
+            (false, false) => Reached::Medium,
+        };
+        let part = |rng: &mut Rng| !job.fails || rng.bool();
+        self.apply(job, reached, part, rng);
+    }
+
+    /// The process ends now: each operation happens in part, wholly, or not at all.
+    pub fn abandon_jobs(&mut self, rng: &mut Rng) {
+        for job in std::mem::take(&mut self.jobs).into_values() {
+            let reached = Reached::any(rng);
+            let chance = rng.u8(..3);
+            let part = |rng: &mut Rng| match chance {
+                0 => false,
+                1 => true,
+                _ => rng.bool(),
+            };
+            self.apply(&job, reached, part, rng);
+        }
+    }
+
+    fn apply(
+        &mut self,
+        job: &Job,
+        reached: Reached,
+        part: impl Fn(&mut Rng) -> bool,
+        rng: &mut Rng,
+    ) {
+        match &job.work {
+            Work::Read(_, range, buffer) => {
+                if !job.fails {
+                    let values: Vec<Value> = sectors(*range).map(|s| self.disk.value(s)).collect();
+                    buffer.borrow_mut().fill(*range, &values);
+                }
+            }
+            Work::Write(_, range, buffer) => {
+                let values = buffer
+                    .borrow()
+                    .get(*range)
+                    .expect("the range lies in its buffer");
+                for (sector, value) in sectors(*range).zip(values) {
+                    if part(rng) {
+                        self.disk.write(sector, value);
+                    }
+                }
+            }
+            Work::Delete(_, range) => {
+                for sector in sectors(*range).filter(|_| part(rng)) {
+                    self.disk.write(sector, 0);
+                }
+            }
+            Work::Flush(_) if reached == Reached::Medium => self.disk.flush(),
+            Work::Flush(_) => {}
+            Work::Map(_, sectors) => {
+                for MapSector { index, bytes } in sectors {
+                    self.disk.write_map(*index as usize, bytes.clone(), reached);
+                }
+            }
+            Work::ClearMap => self.fill_map(0, reached),
+            Work::Metadata(_, metadata) => {
+                self.disk.write_metadata((**metadata).clone(), reached);
+            }
+            Work::Agree(_, agreement) => {
+                // The map first, and durably: the metadata alone would forget what must be copied.
+                if agreement.map == MapSent::Everything {
+                    let whole = reached == Reached::Medium || rng.bool();
+                    self.fill_map(0xff, if whole { Reached::Medium } else { reached });
+                    if !whole {
+                        return;
+                    }
+                }
+                self.disk
+                    .write_metadata(agreement.metadata.clone(), reached);
+            }
+        }
+    }
+}
+
+fn blank(geometry: &Geometry, keepdirty: u32) -> Metadata {
+    Metadata {
+        resource: "disk1".to_owned(),
+        datasize: geometry.data_size,
+        extentsize: geometry.extent_size,
+        keepdirty,
+        offset: geometry.data_offset,
+        resuid: 0,
+        localcnt: 0,
+        remotecnt: 0,
+        prevrole: Role::Init,
+        inconsistent: None,
+    }
+}

@@ -1,0 +1,187 @@
+//! What operators do: switch over in order, promote, force, settle a split brain, and in the end heal
+//! everything and see that the copies become equal.
+
+use hast::engine::primary::{Event, Promotion};
+use hast::terms::Role;
+
+use crate::node::Worker;
+use crate::oracle::Rule;
+use crate::world::{Happening, PATIENCE_BOUND, World};
+
+impl World {
+    pub fn switch_over(&mut self) {
+        let node = self.favourite;
+        self.favourite = 1 - node;
+        self.stop(node);
+    }
+
+    /// Asks a primary to end in order.
+    fn stop(&mut self, node: usize) {
+        let worker = self.nodes[node].incarnation;
+        let Some(driver) = self.nodes[node].primary() else {
+            return;
+        };
+        if !std::mem::replace(&mut driver.stopping, true) {
+            self.after(PATIENCE_BOUND, Happening::Impatience { node, worker });
+            self.feed_primary(node, Event::Stop);
+        }
+    }
+
+    /// A primary ended in order.
+    pub fn stopped(&mut self, node: usize) {
+        self.note(|| format!("node {node} stopped"));
+        if self.oracle.waiting(node) > 0 || !self.nodes[node].jobs.is_empty() {
+            self.oracle.broken(Rule::Interface, || {
+                format!("node {node} stopped with work under way")
+            });
+        }
+        self.kill(node);
+        self.nodes[node].role = Role::Secondary;
+    }
+
+    pub fn promote_apart(&mut self, node: usize) {
+        self.favourite = node;
+        self.take_over(node, Promotion::Asked);
+    }
+
+    /// An operator makes a node the primary; done again later where it can not be yet.
+    fn take_over(&mut self, node: usize, promotion: Promotion) -> bool {
+        let this = &self.nodes[node];
+        if !this.powered || this.fresh || matches!(this.worker, Worker::Primary(_)) {
+            return false;
+        }
+        let connection = self.nodes[node]
+            .secondary()
+            .and_then(|driver| driver.connection.take());
+        if let Some(connection) = connection {
+            self.close_end(connection, node);
+        }
+        if !self.is_idle(node) {
+            return false;
+        }
+        self.nodes[node].worker = Worker::None;
+        self.nodes[node].role = Role::Init;
+        self.promote(node, promotion).is_ok()
+    }
+
+    /// Operators look after things, and will again.
+    pub fn review(&mut self) {
+        self.after_up_to(self.profile.calamity.min(200_000), Happening::Review);
+        let primaries = [0, 1].map(|node| self.nodes[node].primary().is_some());
+        let waiting = [0, 1].map(|node| {
+            let this = &self.nodes[node];
+            this.powered && this.role == Role::Primary && matches!(this.worker, Worker::None)
+        });
+        if primaries == [false; 2] && waiting == [false; 2] {
+            self.find_primary();
+        }
+        let favourite = self.favourite;
+        if primaries == [true; 2] && (self.calm || self.rng.u8(..4) == 0) {
+            self.stop(1 - favourite);
+        }
+        for node in 0..2 {
+            let is_idle = self.nodes[node].powered && self.nodes[node].role == Role::Init;
+            if is_idle && self.nodes[1 - node].role == Role::Primary {
+                self.nodes[node].role = Role::Secondary;
+            }
+        }
+        if self.split && (self.calm || self.rng.u8(..4) == 0) {
+            self.settle_split();
+        }
+    }
+
+    fn find_primary(&mut self) {
+        let favourite = self.favourite;
+        for node in [favourite, 1 - favourite] {
+            if self.take_over(node, Promotion::Asked) {
+                self.favourite = node;
+                return;
+            }
+        }
+        let both = self.nodes.iter().all(|node| node.powered);
+        let forced = (self.profile.forceful && self.rng.u8(..4) == 0) || (self.calm && both);
+        if forced && self.take_over(favourite, Promotion::Forced) {
+            return;
+        }
+        self.favourite = 1 - favourite;
+    }
+
+    /// After a split brain one side is given up.
+    fn settle_split(&mut self) {
+        for node in 0..2 {
+            let can = self.nodes[node].powered
+                && self.nodes[node].role == Role::Secondary
+                && matches!(self.nodes[node].worker, Worker::None)
+                && self.nodes[1 - node].primary().is_some();
+            if can {
+                self.note(|| format!("node {node} is made anew"));
+                // Two new components count as equal: then they had better be.
+                let wipe = self.nodes[1 - node].disk.metadata().localcnt == 0;
+                self.nodes[node].recreate(wipe);
+                self.oracle.recreated(node);
+                self.split = false;
+            }
+        }
+    }
+
+    /// Everything is healed; the copies must become equal.
+    pub fn conclude(&mut self) {
+        self.calm = true;
+        self.network_up = true;
+        self.note(|| "all is calm".to_owned());
+        // What was cut, or went silent, is noticed by everybody first.
+        self.pass(2 * self.profile.timeout, |_| false);
+        let settled = self.pass(120_000_000, World::is_settled);
+        if self.oracle.violation.is_some() {
+            return;
+        }
+        if !settled {
+            self.oracle
+                .broken(Rule::Stuck, || "the copies do not become equal".to_owned());
+            return;
+        }
+        let primary = usize::from(self.nodes[1].primary().is_some());
+        self.read_everything(primary);
+        self.pass(PATIENCE_BOUND, |world| world.oracle.waiting(primary) == 0);
+        let disks = [&self.nodes[0].disk, &self.nodes[1].disk];
+        self.oracle.check_end(primary, disks);
+        self.stop(primary);
+        self.pass(PATIENCE_BOUND, |world| {
+            world.nodes[primary].primary().is_none()
+        });
+        self.pass(1_000_000, |world| world.is_idle(0) && world.is_idle(1));
+        self.check_metadata(primary);
+    }
+
+    fn is_settled(&mut self) -> bool {
+        (0..2).any(|node| {
+            self.oracle.waiting(node) == 0
+                && self.unsettled(node).is_empty()
+                && self.is_idle(0)
+                && self.is_idle(1)
+                && self.nodes[1 - node].secondary().is_some()
+                && self.nodes[node]
+                    .primary()
+                    .is_some_and(|driver| driver.is_up_to_date())
+        })
+    }
+
+    fn check_metadata(&mut self, primary: usize) {
+        let [ours, theirs] = [primary, 1 - primary].map(|n| self.nodes[n].disk.metadata().clone());
+        let crosswise = ours.localcnt == theirs.remotecnt
+            && ours.remotecnt == theirs.localcnt
+            && ours.resuid == theirs.resuid;
+        if !crosswise || ours.inconsistent.is_some() || theirs.inconsistent.is_some() {
+            self.oracle.broken(Rule::Stuck, || {
+                format!("at the end the metadata does not agree: {ours:?} {theirs:?}")
+            });
+        }
+        let map = self.nodes[primary].disk.map_bytes();
+        let marked: u32 = map.iter().map(|byte| byte.count_ones()).sum();
+        if marked > self.profile.keepdirty {
+            self.oracle.broken(Rule::Stuck, || {
+                format!("{marked} marks after an orderly end")
+            });
+        }
+    }
+}

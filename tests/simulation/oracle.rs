@@ -1,0 +1,353 @@
+//! What must never happen (architecture.md), made precise enough to be checked at every step.
+//! It looks at what applications were told and at the disks themselves, never inside an engine.
+//!
+//! For each node and sector a `View` lists the values the sector may legitimately hold should this node
+//! serve it: the last acknowledged ones, those under way, and (`only_after_cut`, or superseded but not
+//! yet flushed) those that a power cut may bring back. An acknowledged write *binds* a node where it
+//! rules out what came before: always the primary; the peer too where the mode promises the second copy
+//! (fullsync, memsync) and the session lasted from submission to acknowledgement.
+//!
+//! 1. *Lost*: when a component that claims to be consistent is promoted, and at the end, each of its
+//!    sectors holds a value of its view. A power cut makes everything since the last covering flush legal
+//!    there; an acknowledged flush that was answered within one session of fullsync or memsync covers
+//!    both nodes, any other the primary alone. When a primary becomes up to date, the peer's view becomes
+//!    the primary's. Whose data wins at a meeting is whose node acknowledged something apart.
+//! 2. *Unmarked*: when a primary issues a write or delete, to its disk or the peer, and when that
+//!    happens on its own disk, every extent touched is marked in its durable map whatever a power cut did then.
+//! 3. *Cleared*: when a write of a map clears a mark, the other node's durable map has it, or all
+//!    sectors of the extent are equal and durable on both nodes.
+//! 4. *Up to date*: while `up_to_date` is shown and the peer lives, all sectors with nothing under way are equal.
+//! 5. *Split brain*: refused as split brain (or as foreign) if both nodes acknowledged a write, or a flush
+//!    of writes the peer may have lost, in full apart since they were last in step; and only if both at
+//!    least attempted one.
+//! 6. *Read*: a read returns, per sector, a value not superseded when it was submitted or written while it
+//!    ran; a value once read with nothing under way stays until the next write.
+//! 7. *Stuck*: requests end in bounded time; they fail only after a fault of this disk or for want of the peer's
+//!    copy; once everything is healed, the copies become equal and the counters agree crosswise.
+//! 8. *Bound*: no more than the window of synchronisation is in flight.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use hast::engine::{Command, Outcome};
+
+use crate::disk::Value;
+use crate::network::Time;
+use crate::view::{Entry, Moment, View};
+
+/// Which rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Rule {
+    /// 1
+    Lost,
+    /// 2
+    Unmarked,
+    /// 3
+    Cleared,
+    /// 4
+    UpToDate,
+    /// 5
+    SplitBrain,
+    /// 6
+    Read,
+    /// 7
+    Stuck,
+    /// 8
+    Bound,
+    /// The engine used its interface in a way it documents as impossible.
+    Interface,
+}
+
+/// What was broken, and how.
+#[derive(Debug, Clone)]
+pub struct Violation {
+    /// The rule.
+    pub rule: Rule,
+    /// What was seen.
+    pub what: String,
+}
+
+/// A request not completed.
+#[derive(Debug, Clone)]
+pub struct Outstanding {
+    pub node: usize,
+    pub command: Command,
+    pub sectors: std::ops::Range<usize>,
+    pub begun: Moment,
+    pub since: Time,
+    /// The session it began in; `None` without one.
+    pub session: Option<u64>,
+    /// How many sessions there had been.
+    pub met: u64,
+    pub both: bool,
+    /// For a read, per sector what it may return.
+    pub allowed: Vec<Vec<Value>>,
+    pub disturbed: bool,
+}
+
+/// Whether a node acknowledged something apart from the other since they were last in step.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Apart {
+    /// It certainly did.
+    pub surely: bool,
+    /// It may have: something was at least under way.
+    pub maybe: bool,
+    /// Something it acknowledged may be in the peer's cache only.
+    pub unflushed: bool,
+}
+
+/// The judge.
+#[derive(Debug)]
+pub struct Oracle {
+    pub moment: Moment,
+    pub views: [Vec<View>; 2],
+    pub outstanding: BTreeMap<u64, Outstanding>,
+    /// The session each node is in as a primary.
+    pub sessions: [Option<u64>; 2],
+    /// How many sessions each had.
+    pub met: [u64; 2],
+    pub apart: [Apart; 2],
+    /// Whether a primary surely went on alone before it introduced itself.
+    pub introduced: [bool; 2],
+    /// The two belong to one data set.
+    pub related: bool,
+    /// The first violation.
+    pub violation: Option<Violation>,
+}
+
+impl Oracle {
+    /// Two new components of so many sectors.
+    pub fn new(sectors: usize) -> Self {
+        let blank = vec![View(vec![View::found(0, 0)]); sectors];
+        Self {
+            moment: 1,
+            views: [blank.clone(), blank],
+            outstanding: BTreeMap::new(),
+            sessions: [None; 2],
+            met: [0; 2],
+            apart: [Apart::default(); 2],
+            introduced: [false; 2],
+            related: false,
+            violation: None,
+        }
+    }
+
+    /// Remembers the first thing that was broken.
+    pub fn broken(&mut self, rule: Rule, what: impl FnOnce() -> String) {
+        if self.violation.is_none() {
+            self.violation = Some(Violation { rule, what: what() });
+        }
+    }
+
+    pub fn step(&mut self) -> Moment {
+        self.moment += 1;
+        self.moment
+    }
+
+    /// An application handed a request to a primary; `both` where the mode promises both copies.
+    pub fn submitted(
+        &mut self,
+        now: Time,
+        node: usize,
+        id: u64,
+        (command, sectors): (Command, std::ops::Range<usize>),
+        value: impl Fn(usize) -> Value,
+        both: bool,
+    ) {
+        let begun = self.step();
+        let session = self.sessions[node];
+        let mut allowed = Vec::new();
+        match command {
+            Command::Read => {
+                allowed = sectors
+                    .clone()
+                    .map(|s| self.views[node][s].values())
+                    .collect();
+            }
+            Command::Write | Command::Delete => {
+                self.add_write(id, begun, &sectors, &value);
+                self.disturb(node, &sectors, &value);
+                self.apart[node].maybe |= session.is_none();
+            }
+            Command::Flush => self.apart[node].maybe |= session.is_none(),
+        }
+        let disturbed = command == Command::Read
+            && self.outstanding.values().any(|o| o.changes(node, &sectors));
+        let outstanding = Outstanding {
+            node,
+            command,
+            sectors,
+            begun,
+            since: now,
+            session,
+            met: self.met[node],
+            both,
+            allowed,
+            disturbed,
+        };
+        self.outstanding.insert(id, outstanding);
+    }
+
+    fn add_write(
+        &mut self,
+        id: u64,
+        begun: Moment,
+        sectors: &std::ops::Range<usize>,
+        value: &impl Fn(usize) -> Value,
+    ) {
+        for sector in sectors.clone() {
+            for view in &mut self.views {
+                // The other node may hold it or not as long as nothing promises it.
+                let entry = Entry {
+                    id,
+                    value: value(sector),
+                    begun,
+                    ended: None,
+                    binds: false,
+                    only_after_cut: false,
+                };
+                view[sector].0.push(entry);
+            }
+        }
+    }
+
+    /// Reads under way may return the new value.
+    fn disturb(
+        &mut self,
+        node: usize,
+        sectors: &std::ops::Range<usize>,
+        value: &impl Fn(usize) -> Value,
+    ) {
+        for read in self.outstanding.values_mut() {
+            if read.node != node || read.command != Command::Read {
+                continue;
+            }
+            for sector in sectors
+                .clone()
+                .filter(|sector| read.sectors.contains(sector))
+            {
+                read.disturbed = true;
+                read.allowed[sector - read.sectors.start].push(value(sector));
+            }
+        }
+    }
+
+    /// A request was answered. `excused`: a fault of the local disk or the want of a current copy explains a failure.
+    pub fn completed(&mut self, id: u64, outcome: Outcome, data: &[Value], excused: bool) {
+        let now = self.step();
+        let Some(request) = self.outstanding.remove(&id) else {
+            self.broken(Rule::Interface, || {
+                format!("request {id} was answered twice")
+            });
+            return;
+        };
+        if let Err(errno) = outcome {
+            if !excused {
+                self.broken(Rule::Stuck, || {
+                    format!(
+                        "{:?} {id} failed with {errno} and nobody's fault",
+                        request.command
+                    )
+                });
+            }
+            self.end_write(&request, id, now, [false; 2]);
+            return;
+        }
+        let node = request.node;
+        let same = request.session.is_some() && request.session == self.sessions[node];
+        // A session in between may have brought it to the peer.
+        let alone = request.session.is_none()
+            && self.sessions[node].is_none()
+            && request.met == self.met[node];
+        match request.command {
+            Command::Read => self.read_returned(&request, id, data, now),
+            Command::Write | Command::Delete => {
+                let mut binds = [false; 2];
+                binds[node] = true;
+                binds[1 - node] = same && request.both;
+                self.end_write(&request, id, now, binds);
+                self.apart[node].surely |= alone;
+            }
+            Command::Flush => {
+                self.apart[node].surely |= alone && request.both && self.apart[node].unflushed;
+                self.views[node]
+                    .iter_mut()
+                    .for_each(|view| view.flush(request.begun));
+                if same && request.both {
+                    self.views[1 - node]
+                        .iter_mut()
+                        .for_each(|view| view.flush(request.begun));
+                }
+            }
+        }
+    }
+
+    pub fn end_write(&mut self, request: &Outstanding, id: u64, now: Moment, binds: [bool; 2]) {
+        if !request.command.mutates() {
+            return;
+        }
+        for sector in request.sectors.clone() {
+            for (view, binds) in self.views.iter_mut().zip(binds) {
+                for entry in view[sector].0.iter_mut().filter(|entry| entry.id == id) {
+                    entry.ended = Some(now);
+                    entry.binds = binds;
+                }
+            }
+        }
+    }
+
+    fn read_returned(&mut self, request: &Outstanding, id: u64, data: &[Value], now: Moment) {
+        for (index, sector) in request.sectors.clone().enumerate() {
+            if !request.allowed[index].contains(&data[index]) {
+                self.broken(Rule::Read, || {
+                    format!(
+                        "read {id} on node {} returned {:#x} for sector {sector}, not one of {:x?}",
+                        request.node, data[index], request.allowed[index]
+                    )
+                });
+                return;
+            }
+            let view = &mut self.views[request.node][sector];
+            if !request.disturbed && view.values().len() > 1 {
+                view.0.push(View::found(data[index], now));
+            }
+        }
+    }
+
+    /// Sectors that a request under way changes.
+    pub fn changing(&self, node: usize) -> BTreeSet<usize> {
+        let writes = self
+            .outstanding
+            .values()
+            .filter(|o| o.node == node && o.command.mutates());
+        writes.flat_map(|o| o.sectors.clone()).collect()
+    }
+
+    /// How many requests a node has not answered.
+    pub fn waiting(&self, node: usize) -> usize {
+        self.outstanding
+            .values()
+            .filter(|outstanding| outstanding.node == node)
+            .count()
+    }
+
+    /// Whether a request waits for too long.
+    pub fn check_patience(&mut self, now: Time, bound: Time) {
+        let late = self
+            .outstanding
+            .iter()
+            .find(|(_, o)| now.saturating_sub(o.since) > bound);
+        if let Some((id, request)) = late {
+            let what = format!("request {id} waits since {}: {request:?}", request.since);
+            self.broken(Rule::Stuck, || what);
+        }
+    }
+}
+
+impl Outstanding {
+    pub fn changes(&self, node: usize, sectors: &std::ops::Range<usize>) -> bool {
+        self.node == node
+            && self.command.mutates()
+            && self.sectors.start < sectors.end
+            && sectors.start < self.sectors.end
+    }
+}

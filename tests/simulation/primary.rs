@@ -1,0 +1,289 @@
+//! What the worker does around a primary engine: connecting, carrying actions out in their order,
+//! keeping buffers until they are released. And what the oracle looks at after every step.
+
+use std::collections::BTreeMap;
+
+use hast::engine::primary::{Action, Answer, Event, Notice, Promotion, PromotionRefused, Start};
+use hast::engine::{Command, Owner, Primary, Range, Request};
+use hast::layout::Bitmap;
+use hast::terms::{Replication, Role};
+
+use crate::disk::{Value, sectors};
+use crate::network::{Connection, Message};
+use crate::node::{Buffer, Shared, Worker};
+use crate::oracle::Rule;
+use crate::sabotage::Told;
+use crate::world::{Happening, World};
+
+/// How the connection stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Link {
+    /// There is none.
+    Apart,
+    /// A handshake is under way.
+    Meeting(u64),
+    /// Requests may flow.
+    Up(u64),
+    /// Closed by the engine, which has not been told yet.
+    Closing,
+}
+
+/// A primary worker.
+#[derive(Debug)]
+pub struct PrimaryDriver {
+    pub engine: Primary,
+    /// How the connection stands.
+    pub link: Link,
+    pub buffers: BTreeMap<Owner, Shared>,
+    pub requests: BTreeMap<u64, Request>,
+    /// Messages without their last answer.
+    pub sent: BTreeMap<u64, (Command, Owner, Range)>,
+    pub connected: bool,
+    pub up_to_date: bool,
+    pub from_peer: bool,
+    /// Requests may fail for want of the peer's copy.
+    pub wanting_peer: bool,
+    /// It was said, in this period without a connection, that requests need the peer.
+    pub peer_needed: bool,
+    /// The mode new requests get.
+    pub replication: Replication,
+    /// No more requests are taken.
+    pub stopping: bool,
+}
+
+impl PrimaryDriver {
+    /// Whether the copies are shown as equal.
+    pub fn is_up_to_date(&self) -> bool {
+        self.up_to_date
+    }
+
+    fn lacks_something(&self) -> bool {
+        self.engine.status().stale > 0
+    }
+
+    /// The connection that is open or being opened.
+    pub fn connection(&self) -> Option<u64> {
+        match self.link {
+            Link::Meeting(connection) | Link::Up(connection) => Some(connection),
+            Link::Apart | Link::Closing => None,
+        }
+    }
+}
+
+impl World {
+    /// Starts a primary worker on a node.
+    pub fn promote(&mut self, node: usize, promotion: Promotion) -> Result<(), PromotionRefused> {
+        let fresh_resuid = self.rng.u64(1..);
+        let replication = self.profile.replication;
+        let this = &mut self.nodes[node];
+        this.disk.open();
+        let metadata = this.disk.metadata().clone();
+        let claims = metadata.inconsistent.is_none();
+        let start = Start {
+            geometry: this.geometry,
+            metadata,
+            map: Bitmap::from_bytes(this.geometry.extents, &this.disk.map_bytes()),
+            replication,
+            window: self.profile.window,
+            patience: self.profile.patience / 1000,
+            fresh_resuid,
+            promotion,
+        };
+        let start = self.saboteur.start(start);
+        let engine = match Primary::new(start) {
+            Ok(engine) => engine,
+            Err(refused) => {
+                self.note(|| format!("node {node}: {promotion:?} refused: {refused}"));
+                return Err(refused);
+            }
+        };
+        self.note(|| format!("node {node} becomes primary ({promotion:?}), consistent: {claims}"));
+        if promotion == Promotion::Asked && !claims {
+            self.oracle.broken(Rule::UpToDate, || {
+                format!("node {node} was promoted without force though marked inconsistent")
+            });
+        }
+        let this = &mut self.nodes[node];
+        this.role = Role::Primary;
+        this.incarnation += 1;
+        self.oracle
+            .promoted(node, &this.disk, claims, promotion == Promotion::Resumed);
+        this.worker = Worker::Primary(Box::new(PrimaryDriver {
+            engine,
+            link: Link::Apart,
+            buffers: BTreeMap::new(),
+            requests: BTreeMap::new(),
+            sent: BTreeMap::new(),
+            connected: false,
+            up_to_date: false,
+            from_peer: false,
+            wanting_peer: false,
+            peer_needed: false,
+            replication,
+            stopping: false,
+        }));
+        let worker = this.incarnation;
+        self.after(0, Happening::Tick { node, worker });
+        self.after_up_to(self.profile.reconnect, Happening::Connect { node, worker });
+        Ok(())
+    }
+
+    /// A primary tries to connect.
+    pub fn connect(&mut self, node: usize) {
+        let worker = self.nodes[node].incarnation;
+        let reachable = self.network_up && self.nodes[1 - node].powered;
+        let Some(driver) = self.nodes[node].primary() else {
+            return;
+        };
+        if driver.link != Link::Apart {
+            return;
+        }
+        if !reachable {
+            self.after_up_to(self.profile.reconnect, Happening::Connect { node, worker });
+            return;
+        }
+        let connection = self.next_connection;
+        self.next_connection += 1;
+        driver.link = Link::Meeting(connection);
+        self.connections.insert(connection, Connection::new(node));
+        self.feed_primary(node, Event::Meet);
+    }
+
+    /// The connection of a primary ended.
+    pub fn link_lost(&mut self, node: usize) {
+        let worker = self.nodes[node].incarnation;
+        let Some(driver) = self.nodes[node].primary() else {
+            return;
+        };
+        let link = std::mem::replace(&mut driver.link, Link::Apart);
+        if driver
+            .sent
+            .values()
+            .any(|(command, ..)| *command != Command::Read)
+        {
+            self.oracle.peer_lacks(node);
+        }
+        if let Some(driver) = self.nodes[node].primary() {
+            driver.sent.clear();
+        }
+        if let Link::Meeting(connection) | Link::Up(connection) = link {
+            self.close_end(connection, node);
+        }
+        self.feed_primary(node, Event::Disconnected);
+        self.after_up_to(self.profile.reconnect, Happening::Connect { node, worker });
+    }
+
+    /// A message from the secondary arrived.
+    pub fn answered(&mut self, node: usize, connection: u64, message: Message) {
+        let extents = self.nodes[node].geometry.extents;
+        let Some(driver) = self.nodes[node].primary() else {
+            return;
+        };
+        if driver.connection() != Some(connection) {
+            return;
+        }
+        match message {
+            Message::Refused => self.link_lost(node),
+            Message::Answer {
+                localcnt,
+                remotecnt,
+                virgin,
+                source,
+                map,
+            } => {
+                driver.link = Link::Up(connection);
+                driver.from_peer = source == hast::engine::handshake::Source::Secondary;
+                let answer = Answer {
+                    localcnt,
+                    remotecnt,
+                    virgin,
+                    source,
+                    map: map.map(|bytes| Bitmap::from_bytes(extents, &bytes)),
+                    extension: true,
+                    memsync: true,
+                };
+                self.feed_primary(node, Event::Connected(Box::new(answer)));
+                if self.profile.ambushes && self.rng.u8(..3) == 0 {
+                    let soon = 20 * self.profile.network_delay(&mut self.rng);
+                    self.after_up_to(soon, Happening::Ambush { node, both: false });
+                }
+            }
+            Message::Reply {
+                seq,
+                received,
+                outcome,
+                data,
+            } => {
+                let known = driver.sent.get(&seq).copied();
+                if outcome.is_err() && known.is_some_and(|(command, ..)| command.mutates()) {
+                    self.oracle.peer_lacks(node);
+                }
+                if let (Some((_, owner, range)), Some(data)) = (known, data)
+                    && let Some(buffer) = driver.buffers.get(&owner)
+                {
+                    buffer.borrow_mut().fill(range, &data);
+                }
+                if !received {
+                    driver.sent.remove(&seq);
+                }
+                self.feed_primary(
+                    node,
+                    Event::Reply {
+                        seq,
+                        received,
+                        outcome,
+                    },
+                );
+            }
+            _ => self
+                .oracle
+                .broken(Rule::Interface, || "a request to a primary".to_owned()),
+        }
+    }
+
+    /// An application has a request.
+    pub fn submit(&mut self, node: usize, request: Request, value: impl Fn(usize) -> Value) {
+        let now = self.now;
+        let Some(driver) = self.nodes[node].primary() else {
+            return;
+        };
+        let buffer = Buffer::new(request.range, &value);
+        driver.buffers.insert(Owner::Request(request.id), buffer);
+        driver.requests.insert(request.id, request);
+        let both = driver.replication != Replication::Async;
+        let what = (request.command, sectors(request.range));
+        self.oracle
+            .submitted(now, node, request.id, what, value, both);
+        self.feed_primary(node, Event::Submit(request));
+    }
+
+    /// Tells the engine, and does what it says.
+    pub fn feed_primary(&mut self, node: usize, event: Event) {
+        let tracing = self.is_tracing();
+        let Some(driver) = self.nodes[node].primary() else {
+            return;
+        };
+        let Some(event) = self.saboteur.primary_event(event) else {
+            return;
+        };
+        let text = if tracing {
+            format!("{event:?}")
+        } else {
+            String::new()
+        };
+        let told = Told::from(&event);
+        let mut actions = Vec::new();
+        let wanted = driver.lacks_something();
+        driver.engine.handle(event, &mut actions);
+        let needs = |action: &Action| matches!(action, Action::Notice(Notice::PeerNeeded));
+        driver.peer_needed |= actions.iter().any(needs);
+        driver.wanting_peer = wanted || driver.lacks_something() || driver.peer_needed;
+        self.saboteur.primary_actions(&told, &mut actions);
+        self.note(|| format!("node {node} primary {text} -> {actions:?}"));
+        self.observe_link(node);
+        for action in actions {
+            self.primary_action(node, action);
+        }
+        self.observe_copies(node);
+    }
+}

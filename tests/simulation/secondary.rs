@@ -1,0 +1,341 @@
+//! What the worker does around a secondary engine: the handshake, carrying actions out, sending
+//! replies. As the worker must, it finishes what it received before anything else becomes of the
+//! component; only the death of the process loses it.
+
+use std::collections::BTreeMap;
+
+use hast::engine::handshake::{self, Agreement, MapSent};
+use hast::engine::primary::Hello;
+use hast::engine::secondary::{Action, Event};
+use hast::engine::{Command, Operation, Owner, Range, Request, Secondary};
+use hast::terms::Role;
+
+use crate::disk::sectors;
+use crate::network::Message;
+use crate::node::{Buffer, Shared, Work, Worker};
+use crate::oracle::Rule;
+use crate::world::World;
+
+/// A request from the primary.
+#[derive(Debug)]
+struct Incoming {
+    seq: u64,
+    command: Command,
+    range: Range,
+    memsync: bool,
+    executed: bool,
+    buffer: Shared,
+}
+
+/// A secondary worker.
+#[derive(Debug)]
+pub struct SecondaryDriver {
+    /// Its connection; `None` once that ended.
+    pub connection: Option<u64>,
+    /// `None` until the handshake's outcome is stored.
+    engine: Option<Secondary>,
+    requests: BTreeMap<u64, Incoming>,
+    next: u64,
+    /// A primary that waits until what was received is finished.
+    successor: Option<(u64, Hello)>,
+}
+
+impl SecondaryDriver {
+    fn new(connection: u64) -> Self {
+        Self {
+            connection: Some(connection),
+            engine: None,
+            requests: BTreeMap::new(),
+            next: 1,
+            successor: None,
+        }
+    }
+
+    /// Writes acknowledged early that the disk has not.
+    pub fn only_in_memory(&self) -> Vec<Range> {
+        let lost = self.requests.values().filter(|r| r.memsync && !r.executed);
+        lost.map(|request| request.range).collect()
+    }
+}
+
+impl World {
+    /// Whether nothing is under way on a node.
+    pub fn is_idle(&mut self, node: usize) -> bool {
+        self.nodes[node].jobs.is_empty()
+            && self.nodes[node]
+                .secondary()
+                .is_none_or(|driver| driver.requests.is_empty())
+    }
+
+    /// A primary introduced itself.
+    pub fn hello(&mut self, node: usize, connection: u64, hello: Hello) {
+        if self.nodes[node].role != Role::Secondary {
+            self.send(connection, 1 - node, Message::Refused);
+            return;
+        }
+        let old = self.nodes[node]
+            .secondary()
+            .and_then(|driver| driver.connection.take());
+        if let Some(old) = old {
+            self.close_end(old, node);
+        }
+        if self.is_idle(node) {
+            self.shake_hands(node, connection, hello);
+        } else if let Some(driver) = self.nodes[node].secondary() {
+            driver.successor = Some((connection, hello));
+        }
+    }
+
+    fn shake_hands(&mut self, node: usize, connection: u64, hello: Hello) {
+        if !self.is_open(connection, node) {
+            return;
+        }
+        self.nodes[node].disk.open();
+        let metadata = self.nodes[node].disk.metadata().clone();
+        let before = metadata.clone();
+        let decision = self
+            .saboteur
+            .decide(handshake::decide(metadata, &hello, true), &before);
+        self.note(|| format!("node {node} meets {hello:?}: {decision:?}"));
+        self.oracle.met(
+            1 - node,
+            decision
+                .as_ref()
+                .map(|a| a.source)
+                .map_err(|refusal| *refusal),
+        );
+        match decision {
+            Err(_) => {
+                self.split = true;
+                self.send(connection, 1 - node, Message::Refused);
+                self.close_end(connection, node);
+                self.nodes[node].worker = Worker::None;
+            }
+            Ok(agreement) => {
+                let driver = SecondaryDriver::new(connection);
+                self.nodes[node].worker = Worker::Secondary(Box::new(driver));
+                self.begin(node, Work::Agree(connection, Box::new(agreement)));
+            }
+        }
+    }
+
+    /// What the handshake decided is stored, or could not be.
+    pub fn agreed(&mut self, node: usize, connection: u64, agreement: &Agreement, fails: bool) {
+        let current = self.nodes[node]
+            .secondary()
+            .is_some_and(|d| d.connection == Some(connection));
+        if !current {
+            return;
+        }
+        if fails {
+            self.close_end(connection, node);
+            self.nodes[node].worker = Worker::None;
+            return;
+        }
+        self.nodes[node].fresh = false;
+        let disk = &self.nodes[node].disk;
+        let map = match agreement.map {
+            MapSent::Nothing => None,
+            MapSent::OnDisk => Some(disk.map_bytes()),
+            MapSent::Everything => Some(vec![0xff; self.nodes[node].geometry.map_size as usize]),
+        };
+        let answer = Message::Answer {
+            localcnt: agreement.metadata.localcnt,
+            remotecnt: agreement.metadata.remotecnt,
+            virgin: agreement.virgin,
+            source: agreement.source,
+            map: self.saboteur.map(map),
+        };
+        if let Some(driver) = self.nodes[node].secondary() {
+            driver.engine = Some(Secondary::new(agreement.metadata.clone()));
+        }
+        self.send(connection, 1 - node, answer);
+    }
+
+    /// A request or state message arrived.
+    pub fn received(&mut self, node: usize, connection: u64, message: Message) {
+        let Some(driver) = self.nodes[node].secondary() else {
+            return;
+        };
+        if driver.connection != Some(connection) || driver.engine.is_none() {
+            return;
+        }
+        let id = driver.next;
+        driver.next += 1;
+        match message {
+            Message::Request {
+                seq,
+                command: Command::Flush,
+                ..
+            } if self.saboteur.flush_overtakes() => {
+                self.nodes[node].disk.flush();
+                let reply = Message::Reply {
+                    seq,
+                    received: false,
+                    outcome: Ok(()),
+                    data: None,
+                };
+                self.send(connection, 1 - node, reply);
+            }
+            Message::Request {
+                seq,
+                command,
+                range,
+                memsync,
+                data,
+            } => {
+                let start = sectors(range).start;
+                let value = |s: usize| data.get(s - start).copied().unwrap_or(0);
+                let buffer = Buffer::new(range, value);
+                let incoming = Incoming {
+                    seq,
+                    command,
+                    range,
+                    memsync,
+                    executed: false,
+                    buffer,
+                };
+                driver.requests.insert(id, incoming);
+                let request = Request { id, command, range };
+                self.feed_secondary(node, Event::Received { request, memsync });
+            }
+            Message::State {
+                seq,
+                state,
+                localcnt,
+                remotecnt,
+            } => {
+                let range = Range::new(0, 0);
+                let buffer = Buffer::new(range, |_| 0);
+                let command = Command::Flush;
+                let incoming = Incoming {
+                    seq,
+                    command,
+                    range,
+                    memsync: false,
+                    executed: true,
+                    buffer,
+                };
+                driver.requests.insert(id, incoming);
+                self.feed_secondary(
+                    node,
+                    Event::State {
+                        id,
+                        state,
+                        localcnt,
+                        remotecnt,
+                    },
+                );
+            }
+            _ => self
+                .oracle
+                .broken(Rule::Interface, || "a reply to a secondary".to_owned()),
+        }
+    }
+
+    /// Tells the engine, and does what it says.
+    pub fn feed_secondary(&mut self, node: usize, event: Event) {
+        let Some(engine) = self.nodes[node].secondary().and_then(|d| d.engine.as_mut()) else {
+            return;
+        };
+        let mut actions = Vec::new();
+        engine.handle(event, &mut actions);
+        self.saboteur.secondary_actions(&mut actions);
+        self.note(|| format!("node {node} secondary {event:?} -> {actions:?}"));
+        for action in actions {
+            self.secondary_action(node, action);
+        }
+        self.let_successor_in(node);
+    }
+
+    /// Gives way to a newer connection once everything received is finished.
+    pub fn let_successor_in(&mut self, node: usize) {
+        if !self.is_idle(node) {
+            return;
+        }
+        let successor = self.nodes[node]
+            .secondary()
+            .and_then(|driver| driver.successor.take());
+        if let Some((connection, hello)) = successor {
+            self.shake_hands(node, connection, hello);
+        }
+    }
+
+    fn secondary_action(&mut self, node: usize, action: Action) {
+        match action {
+            Action::ReadLocal(operation, range) => {
+                if let Some(buffer) = self.incoming(node, operation) {
+                    self.begin(node, Work::Read(operation, range, buffer));
+                }
+            }
+            Action::WriteLocal(operation, range) => {
+                if let Some(buffer) = self.incoming(node, operation) {
+                    self.begin(node, Work::Write(operation, range, buffer));
+                }
+            }
+            Action::DeleteLocal(operation, range) => {
+                self.begin(node, Work::Delete(operation, range));
+            }
+            Action::FlushLocal(operation) => self.begin(node, Work::Flush(operation)),
+            Action::ClearMap => {
+                self.check_map_cleared(node);
+                self.begin(node, Work::ClearMap);
+            }
+            Action::WriteMetadata(ticket, metadata) => {
+                self.begin(node, Work::Metadata(ticket, metadata));
+            }
+            Action::Reply {
+                id,
+                received,
+                outcome,
+            } => {
+                let Some(driver) = self.nodes[node].secondary() else {
+                    return;
+                };
+                let connection = driver.connection;
+                let Some(incoming) = driver.requests.get(&id) else {
+                    self.oracle
+                        .broken(Rule::Interface, || format!("reply to no request {id}"));
+                    return;
+                };
+                let is_read = incoming.command == Command::Read && !received && outcome.is_ok();
+                let data = is_read.then(|| incoming.buffer.borrow().values().to_vec());
+                let seq = incoming.seq;
+                if !received {
+                    driver.requests.remove(&id);
+                }
+                if let Some(connection) = connection {
+                    let reply = Message::Reply {
+                        seq,
+                        received,
+                        outcome,
+                        data,
+                    };
+                    self.send(connection, 1 - node, reply);
+                }
+            }
+        }
+    }
+
+    fn incoming(&mut self, node: usize, operation: Operation) -> Option<Shared> {
+        let Owner::Request(id) = operation.owner else {
+            return None;
+        };
+        self.nodes[node]
+            .secondary()?
+            .requests
+            .get(&id)
+            .map(|incoming| incoming.buffer.clone())
+    }
+
+    /// The disk has a write of this operation.
+    pub fn executed(&mut self, node: usize, operation: Operation) {
+        let Owner::Request(id) = operation.owner else {
+            return;
+        };
+        let driver = self.nodes[node].secondary();
+        if let Some(incoming) = driver.and_then(|driver| driver.requests.get_mut(&id)) {
+            incoming.executed = true;
+        }
+    }
+}

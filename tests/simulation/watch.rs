@@ -1,0 +1,147 @@
+//! What is looked at after every step of a primary, and before its actions are carried out: the
+//! rules about marks, copies and bounds, on the disks as they are.
+
+use std::collections::BTreeSet;
+
+use hast::engine::{Owner, Range};
+
+use crate::disk::{Disk, SECTOR, sectors};
+use crate::oracle::Rule;
+use crate::world::World;
+
+impl World {
+    /// Tells the oracle when the engine's view of the connection changes.
+    pub fn observe_link(&mut self, node: usize) {
+        let peer_lives = self.peer_lives(node);
+        let Some(driver) = self.nodes[node].primary() else {
+            return;
+        };
+        let connected = driver.engine.status().connected;
+        if connected == driver.connected {
+            return;
+        }
+        driver.connected = connected;
+        driver.peer_needed &= !connected;
+        if connected {
+            let from_peer = driver.from_peer;
+            let session = driver.connection().unwrap_or(0);
+            self.oracle.connected(node, session, from_peer, peer_lives);
+        } else {
+            let disks = [&self.nodes[0].disk, &self.nodes[1].disk];
+            self.oracle.disconnected(node, disks);
+        }
+    }
+
+    /// Compares the copies where the engine says that they are equal.
+    pub fn observe_copies(&mut self, node: usize) {
+        let window = self.profile.window;
+        let peer_lives = self.peer_lives(node);
+        let Some(driver) = self.nodes[node].primary() else {
+            return;
+        };
+        let held: usize = driver
+            .buffers
+            .iter()
+            .filter(|(owner, _)| matches!(owner, Owner::Engine(_)))
+            .map(|(_, buffer)| buffer.borrow().values().len())
+            .sum();
+        if held as u64 * SECTOR > window {
+            self.oracle.broken(Rule::Bound, || {
+                format!("{held} sectors of synchronisation in flight")
+            });
+        }
+        let shown = driver.engine.status().up_to_date;
+        let began = shown && !driver.up_to_date;
+        let from_peer = driver.from_peer;
+        driver.up_to_date = shown;
+        if began {
+            driver.from_peer = false;
+        }
+        if !shown || !peer_lives {
+            return;
+        }
+        let unsettled = self.unsettled(node);
+        if began {
+            self.oracle.became_up_to_date(node, from_peer, &unsettled);
+        }
+        if began || self.rng.u8(..16) == 0 {
+            let disks = [&self.nodes[0].disk, &self.nodes[1].disk];
+            self.oracle.compare(node, disks, &unsettled);
+        }
+    }
+
+    /// Whether the secondary at the other end of a primary's connection is the one that was met.
+    pub fn peer_lives(&mut self, node: usize) -> bool {
+        let connection = self.nodes[node]
+            .primary()
+            .and_then(|driver| driver.connection());
+        connection.is_some()
+            && self.nodes[1 - node]
+                .secondary()
+                .is_some_and(|peer| peer.connection == connection)
+    }
+
+    /// Sectors with a change under way on either copy.
+    pub fn unsettled(&mut self, node: usize) -> BTreeSet<usize> {
+        let mut unsettled = self.oracle.changing(node);
+        if let Some(driver) = self.nodes[node].primary() {
+            let sent = driver
+                .sent
+                .values()
+                .filter(|(command, ..)| command.mutates());
+            unsettled.extend(sent.flat_map(|(.., range)| sectors(*range)));
+        }
+        unsettled
+    }
+
+    /// Rule 2.
+    pub fn check_marked(&mut self, node: usize, range: Range, what: &str) {
+        let this = &self.nodes[node];
+        let mut extents = this.geometry.extents_of(range.offset, range.length);
+        if let Some(extent) = extents.find(|extent| !this.disk.is_marked(*extent as usize)) {
+            self.oracle.broken(Rule::Unmarked, || {
+                format!("node {node}: {what} at {range:?}, extent {extent} is not marked durably")
+            });
+        }
+    }
+
+    /// Rule 3.
+    pub fn check_cleared(&mut self, node: usize, index: u64, bytes: &[u8]) {
+        let old = self.nodes[node].disk.map_bytes();
+        let at = (index * SECTOR) as usize;
+        for extent in at * 8..(at + bytes.len()) * 8 {
+            let mask = 1 << (extent % 8);
+            let clears = old[extent / 8] & mask != 0 && bytes[extent / 8 - at] & mask == 0;
+            if clears && extent < self.nodes[node].geometry.extents as usize {
+                self.check_equal(node, extent);
+            }
+        }
+    }
+
+    /// Rule 3, for the map that a secondary clears as a whole.
+    pub fn check_map_cleared(&mut self, node: usize) {
+        for index in 0..self.nodes[node].disk.map_sectors() {
+            self.check_cleared(node, index as u64, &[0; SECTOR as usize]);
+        }
+    }
+
+    fn check_equal(&mut self, node: usize, extent: usize) {
+        let disks: [&Disk; 2] = [&self.nodes[0].disk, &self.nodes[1].disk];
+        if disks[1 - node].is_marked(extent) {
+            return;
+        }
+        let (offset, length) = self.nodes[node].geometry.range_of(extent as u64);
+        for sector in sectors(Range::new(offset, length)) {
+            let [ours, theirs] = disks.map(|disk| disk.certain(sector));
+            if ours.is_none() || ours != theirs {
+                self.oracle.broken(Rule::Cleared, || {
+                    format!(
+                        "node {node} clears extent {extent}, but sector {sector} is {ours:x?} and \
+                         {theirs:x?} for certain"
+                    )
+                });
+                return;
+            }
+        }
+    }
+}
