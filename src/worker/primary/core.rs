@@ -85,6 +85,9 @@ pub struct Core {
     actions: Vec<Action>,
 }
 
+/// The number of a probe; the engine's own never get to it.
+pub const PROBE: u64 = u64::MAX;
+
 impl Core {
     /// Around a new engine; pieces of synchronisations take their buffers from `copies`.
     pub fn new(engine: Primary, copies: BufferPool) -> Self {
@@ -118,6 +121,28 @@ impl Core {
     /// Whether an answer came since this was asked last.
     pub fn take_heard(&mut self) -> bool {
         std::mem::take(&mut self.heard)
+    }
+
+    /// Asks the peer for something that costs it next to nothing, to see whether it answers: a
+    /// keepalive has no answer (spec, section 3).
+    pub fn probe(&mut self, length: u64, outbox: &Outbox, work: &mut Work) {
+        if !self.engine.status().connected {
+            return;
+        }
+        let request = PeerRequest {
+            command: PeerCommand::Read,
+            seq: PROBE,
+            offset: 0,
+            length,
+            memsync: false,
+        };
+        self.send(Message::Request(request, Payload::None), outbox, work);
+    }
+
+    /// The peer answered a probe.
+    pub fn probe_answered(&mut self) {
+        self.unanswered = self.unanswered.saturating_sub(1);
+        self.heard = true;
     }
 
     /// Takes a request from the provider.

@@ -27,14 +27,13 @@ use crate::engine::primary::{Event, Promotion, Start};
 use crate::provider::nbd::{Export, ListenAddress, Server};
 use crate::provider::{Backend, Buffer, BufferError, BufferPool, ProviderRequest};
 use crate::wire::PROTOCOL_VERSION;
-use crate::wire::request::PeerRequest;
 use crate::worker::channel::FromWorker;
 use crate::worker::counts::Counts;
 use crate::worker::exit;
 use crate::worker::link::Link;
 use crate::worker::local::{Ended, Local, Task};
 use crate::worker::lock;
-use crate::worker::outbox::{Message, Outbox, Payload, Style};
+use crate::worker::outbox::{Outbox, Style};
 use crate::worker::peer::Connection;
 use crate::worker::pool::{self, Pool};
 use crate::worker::refusal::RoleError;
@@ -274,11 +273,18 @@ impl Primary {
         }
         let keepalive = watch.wants_keepalive();
         drop(watch);
-        if keepalive && lock(&self.connection).is_some() {
-            self.outbox
-                .put(Message::Request(PeerRequest::KEEPALIVE, Payload::None));
-            self.outbox.drain();
+        if keepalive {
+            let mut work = Work::default();
+            lock(&self.core).probe(self.probe_length(), &self.outbox, &mut work);
+            self.carry_out(work, Here::Nothing);
         }
+    }
+
+    /// How much a probe reads, in bytes.
+    fn probe_length(&self) -> u64 {
+        /// Whole sectors, whatever their size.
+        const LENGTH: u64 = 4096;
+        LENGTH.min(self.local.geometry().data_size)
     }
 }
 

@@ -3,7 +3,7 @@
 //! Invariants: a read's data is in its buffer before the engine hears of it; an answer that nobody
 //! asked for, or that does not fit its request, ends the connection.
 
-use super::core::{PeerRead, Work};
+use super::core::{PROBE, PeerRead, Work};
 use super::{Here, Primary};
 use crate::engine::Owner;
 use crate::engine::primary::Event;
@@ -70,6 +70,14 @@ impl Primary {
             received,
             error,
         } = reply;
+        if seq == PROBE {
+            if payload.size > 0 {
+                let mut unused = Space::Scratch(vec![0; self.probe_length() as usize]);
+                inbox.payload(&payload, &mut unused)?;
+            }
+            lock(&self.core).probe_answered();
+            return Ok(());
+        }
         let read = if received {
             None
         } else {
