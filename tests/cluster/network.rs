@@ -99,6 +99,19 @@ fn silence_in_async_mode() {
 }
 
 #[test]
+fn an_idle_pair_stays_together() {
+    let cluster = Setup::new("fullsync").pair();
+    let workers = || [&cluster.a, &cluster.b].map(|node| node.worker_pid("disk1"));
+    let before = workers();
+    // Longer than a secondary waits for a silent primary, which nothing shortens.
+    std::thread::sleep(Duration::from_secs(22));
+    cluster.a.until_complete("disk1");
+    assert_eq!(workers(), before);
+    let log = cluster.a.log();
+    assert_eq!(log.matches("connected to").count(), 1, "{log}");
+}
+
+#[test]
 fn an_idle_pair_notices_silence_too() {
     let cluster = Setup::new("fullsync").proxied().pair();
     cluster.to_b().silence(Way::There, true);
