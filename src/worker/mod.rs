@@ -25,6 +25,7 @@ mod inbox;
 pub mod link;
 mod local;
 mod outbox;
+mod pace;
 mod peer;
 mod pool;
 pub mod primary;

@@ -25,7 +25,7 @@ use crate::disk::{self, Prepared};
 use crate::engine;
 use crate::engine::primary::{Event, Promotion, Start};
 use crate::provider::nbd::{Export, ListenAddress, Server};
-use crate::provider::{Backend, Buffer, BufferError, BufferPool, ProviderRequest};
+use crate::provider::{Answers, Backend, Buffer, BufferError, BufferPool, ProviderRequest};
 use crate::wire::PROTOCOL_VERSION;
 use crate::worker::channel::FromWorker;
 use crate::worker::counts::Counts;
@@ -214,14 +214,16 @@ impl Primary {
                 work.sends = false;
                 self.outbox.drain();
             }
+            let mut answers = Answers::default();
             for (completion, result) in work.completions.drain(..) {
-                completion.complete(result);
+                answers.add(completion, result);
             }
+            drop(answers);
             self.announce(&mut work);
             let mut ended = std::mem::take(&mut work.ended);
-            let quick = here == Here::Quick && self.local.is_quick();
+            let here = here == Here::Quick;
             for task in work.tasks.drain(..) {
-                if quick && task.may_be_quick() {
+                if here && self.local.is_quick(&task) {
                     ended.push(self.local.carry_out(task));
                 } else if let Err(task) = self.pool.submit(task) {
                     ended.push(self.local.carry_out(task));
@@ -300,17 +302,33 @@ fn fresh_resuid() -> io::Result<u64> {
 
 impl Backend for Primary {
     fn submit(&self, request: ProviderRequest) {
-        let command = core::command_of(request.command);
-        self.counts.count(command);
+        self.submit_all(&mut vec![request]);
+    }
+
+    fn submit_all(&self, requests: &mut Vec<ProviderRequest>) {
         let mut work = Work::default();
         let mut core = lock(&self.core);
-        while core.held() > MOST_HELD {
-            let waited = self.room.wait_timeout(core, LOOK);
-            core = waited.unwrap_or_else(PoisonError::into_inner).0;
+        for request in requests.drain(..) {
+            while core.held() > MOST_HELD {
+                // What was taken so far may be what is waited for.
+                drop(core);
+                self.carry_out(std::mem::take(&mut work), Here::Quick);
+                core = lock(&self.core);
+                if core.held() > MOST_HELD {
+                    let waited = self.room.wait_timeout(core, LOOK);
+                    core = waited.unwrap_or_else(PoisonError::into_inner).0;
+                }
+            }
+            let command = core::command_of(request.command);
+            self.counts.count(command);
+            core.submit(command, request, &self.outbox, &mut work);
         }
-        core.submit(command, request, &self.outbox, &mut work);
         drop(core);
         self.carry_out(work, Here::Quick);
+    }
+
+    fn buffer_now(&self, length: usize) -> Result<Option<Buffer>, BufferError> {
+        self.buffers.try_acquire(length)
     }
 
     fn buffer(&self, length: usize) -> Result<Buffer, BufferError> {

@@ -215,9 +215,9 @@ impl Secondary {
                 self.outbox.drain();
             }
             let mut ended = Vec::new();
-            let quick = here && self.local.is_quick();
+
             for task in work.tasks.drain(..) {
-                if quick && task.may_be_quick() {
+                if here && self.local.is_quick(&task) {
                     ended.push(self.local.carry_out(task));
                 } else if let Err(task) = self.pool.submit(task) {
                     ended.push(self.local.carry_out(task));
