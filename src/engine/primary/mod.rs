@@ -101,6 +101,9 @@ pub struct Primary {
     replication: Replication,
     patience: u64,
     now: u64,
+    /// Requests since the last tick, and in the time between the two before it.
+    submitted: u64,
+    submitted_before: u64,
 
     link: Link,
     agreement: Agreement,
@@ -170,6 +173,8 @@ impl Primary {
             replication,
             patience,
             now: 0,
+            submitted: 0,
+            submitted_before: 0,
             link: Link::Apart,
             agreement: Agreement::Open,
             barrier: None,
@@ -313,6 +318,7 @@ impl Primary {
 
     fn tick(&mut self, now: u64, actions: &mut Vec<Action>) {
         self.now = now;
+        self.submitted_before = std::mem::take(&mut self.submitted);
         self.metadata.retry();
         if !self.map.is_stored() || !self.waiting_mark.is_empty() {
             self.map.retry();
