@@ -17,6 +17,10 @@ use crate::layout::activemap::Bitmap;
 /// Counts barriers: a flush of both copies that was begun after an epoch's writes had ended.
 pub type Epoch = u64;
 
+/// Changed sectors of the map within so many bytes are written together, with those between them: the
+/// whole map of 2 TiB with extents of 2 MiB.
+const ONE_WRITE: u64 = 128 << 10;
+
 /// An extent in use.
 #[derive(Debug, Default)]
 struct Active {
@@ -254,7 +258,18 @@ impl Activemap {
             return None;
         }
         self.urgent = false;
-        let indexes: Vec<u64> = std::mem::take(&mut self.changed).into_iter().collect();
+        let changed = std::mem::take(&mut self.changed);
+        let (Some(&first), Some(&last)) = (changed.first(), changed.last()) else {
+            return None;
+        };
+        // Close together they are one write with what lies between: a write that has to be durable
+        // costs by its number, not by its length.
+        let span = (last - first + 1) * u64::from(self.geometry.sector_size);
+        let indexes: Vec<u64> = if span <= ONE_WRITE {
+            (first..=last).collect()
+        } else {
+            changed.into_iter().collect()
+        };
         let sectors: Vec<MapSector> = indexes.iter().map(|index| self.snapshot(*index)).collect();
         self.writing = Some(sectors.clone());
         self.writes += 1;

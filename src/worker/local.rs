@@ -18,6 +18,8 @@ use crate::engine::{MapSector, Operation, Outcome, Range};
 use crate::layout::{Bitmap, Geometry, METADATA_SIZE, Metadata};
 use crate::provider::Buffer;
 
+/// From this length on a read is handed over, however quick the component is, in bytes.
+const LONG_READ: u64 = 64 << 10;
 /// How long the log says nothing more of a component's failures.
 const RESTRAINT: Duration = Duration::from_secs(10);
 
@@ -147,7 +149,8 @@ impl Local {
         match task {
             // One file takes one write at a time whoever does it, and mostly into memory.
             Task::Write(..) => !self.component.is_provider() || self.pace.is_quick(),
-            Task::Read(..) => self.pace.is_quick(),
+            // A long one is worth another processor: its bytes take longer than waking one.
+            Task::Read(_, range, _) => range.length < LONG_READ && self.pace.is_quick(),
             Task::Delete(..)
             | Task::Flush(_)
             | Task::Map(..)

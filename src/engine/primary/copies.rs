@@ -18,7 +18,7 @@ const RETRY_AFTER: u64 = 5_000;
 const BUSY: u64 = 20;
 
 /// While it is busy, this part of the window is used.
-const SHARE_WHILE_BUSY: u64 = 32;
+const SHARE_WHILE_BUSY: u64 = 64;
 
 /// The longest piece then: what the application sends waits behind it.
 const PIECE_WHILE_BUSY: u64 = 256 << 10;
