@@ -27,7 +27,7 @@ use crate::worker::channel::{self, ChannelError, FromWorker, ToWorker};
 /// Most bytes that wait for a worker to read them.
 const QUEUE_BYTES: usize = 4 << 20;
 /// EX_TEMPFAIL of sysexits(3): the worker asks to be started again.
-pub const EX_TEMPFAIL: i32 = 75;
+const EX_TEMPFAIL: i32 = 75;
 
 /// Why a worker can not be talked to.
 #[derive(Debug, thiserror::Error)]

@@ -164,9 +164,10 @@ impl Local {
         statistics.flush_error += self.errors.flush.load(Ordering::Relaxed);
     }
 
-    /// What failed last, if anything has.
+    /// What failed last, if anything has, for status.
     pub fn last_failure(&self) -> Option<String> {
-        lock(&self.log).last.clone()
+        let last = lock(&self.log).last.clone();
+        last.map(|failure| format!("last failure: {failure}"))
     }
 
     /// Looks whether the component is still at its path.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// Seconds without a message after which the peer must hear something (spec, section 3).
+/// Seconds without a message after which a keepalive is sent (spec, section 3).
 const KEEPALIVE: u64 = 10;
 
 /// What the connection did in the last seconds.

@@ -165,10 +165,14 @@ impl Primary {
     /// Tells a peer that can be told that it lacks something.
     pub(super) fn tell_inconsistent(&mut self, actions: &mut Vec<Action>) {
         let state = PeerState::Inconsistent;
-        if self.map.behind().is_empty() || self.told == Some(state) {
+        let Some(peer) = self.together().copied() else {
+            return;
+        };
+        if self.map.behind().is_empty() {
             return;
         }
-        if !self.together().is_some_and(|peer| peer.extension) {
+        self.peer_inconsistent = true;
+        if !peer.extension || self.told == Some(state) {
             return;
         }
         self.told = Some(state);

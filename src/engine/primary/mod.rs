@@ -112,6 +112,8 @@ pub struct Primary {
     source_localcnt: Option<u64>,
     /// What the peer was last told of its copy in this connection.
     told: Option<PeerState>,
+    /// The peer was written to while it lacked something, and was not brought up to date since.
+    peer_inconsistent: bool,
     /// Nothing was ever written, and the resuid was invented by this worker.
     virgin: bool,
     /// Counts what was acknowledged without the peer; see the module's invariants.
@@ -176,6 +178,7 @@ impl Primary {
             source_localcnt: None,
             ahead: Ahead::No,
             told: None,
+            peer_inconsistent: false,
             virgin: false,
             raised: false,
             raise_generation: 0,
@@ -269,6 +272,7 @@ impl Primary {
         Status {
             connected: self.together().is_some(),
             up_to_date: self.agreement == Agreement::Reached,
+            peer_inconsistent: self.peer_inconsistent,
             behind: bytes(self.map.behind().count()),
             stale: bytes(self.map.stale().count()),
             synchronising: self.copies.progress(self.together().is_some()),

@@ -124,7 +124,7 @@ impl Primary {
             checksum: resource.checksum,
         };
         Ok(Self {
-            core: Mutex::new(Core::new(engine, copies.clone())),
+            core: Mutex::new(Core::new(engine, copies.clone(), geometry.sector_size)),
             room: Condvar::new(),
             outbox: Outbox::new(style),
             local,
@@ -259,7 +259,7 @@ impl Primary {
     fn look_after_connection(&self) {
         let (unanswered, heard) = {
             let mut core = lock(&self.core);
-            (core.unanswered(), core.take_heard())
+            (core.unanswered.count(), core.unanswered.take_heard())
         };
         let mut watch = lock(&self.watch);
         watch.second(
@@ -269,24 +269,16 @@ impl Primary {
             heard,
         );
         if let Some(complaint) = watch.complaint(self.timeout()) {
-            log::warn!("closing the connection: {complaint}");
+            self.meeting.closing(complaint);
             self.shut_connection();
             watch.forgive();
         }
         let keepalive = watch.wants_keepalive();
         drop(watch);
-        if keepalive {
-            let mut work = Work::default();
-            lock(&self.core).probe(self.probe_length(), &self.outbox, &mut work);
-            self.carry_out(work, Here::Nothing);
+        if keepalive && lock(&self.connection).is_some() {
+            lock(&self.core).break_silence(&self.outbox);
+            self.outbox.drain();
         }
-    }
-
-    /// How much a probe reads, in bytes.
-    fn probe_length(&self) -> u64 {
-        /// Whole sectors, whatever their size.
-        const LENGTH: u64 = 4096;
-        LENGTH.min(self.local.geometry().data_size)
     }
 }
 
@@ -361,6 +353,9 @@ impl Station for Primary {
         let before = std::mem::replace(&mut *lock(&self.resource), resource.clone());
         self.tell(Event::SetReplication(replication), Here::Nothing);
         if self.meeting.reload(&before, &resource) {
+            self.meeting.closing(String::from(
+                "its addresses were changed in the configuration",
+            ));
             self.shut_connection();
         }
     }

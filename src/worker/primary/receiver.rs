@@ -3,7 +3,7 @@
 //! Invariants: a read's data is in its buffer before the engine hears of it; an answer that nobody
 //! asked for, or that does not fit its request, ends the connection.
 
-use super::core::{PROBE, PeerRead, Work};
+use super::core::{PeerRead, Work};
 use super::{Here, Primary};
 use crate::engine::Owner;
 use crate::engine::primary::Event;
@@ -70,20 +70,25 @@ impl Primary {
             received,
             error,
         } = reply;
-        if seq == PROBE {
-            if payload.size > 0 {
-                let mut unused = Space::Scratch(vec![0; self.probe_length() as usize]);
-                inbox.payload(&payload, &mut unused)?;
-            }
-            lock(&self.core).probe_answered();
-            return Ok(());
+        let has_data = payload.size > 0;
+        let probe = if received {
+            None
+        } else {
+            lock(&self.core).unanswered.answered_probe(seq)
+        };
+        if let Some(length) = probe {
+            // That it came is all there is to know of it.
+            return match error {
+                None => Ok(inbox.payload(&payload, &mut vec![0; length])?),
+                Some(_) if has_data => Err(ReceiveError::Unfitting(seq)),
+                Some(_) => Ok(()),
+            };
         }
         let read = if received {
             None
         } else {
             lock(&self.core).answered_read(seq)
         };
-        let has_data = payload.size > 0;
         match read {
             Some(read) if error.is_none() => self.take_data(inbox, seq, read, &payload)?,
             _ if has_data => return Err(ReceiveError::Unfitting(seq)),
