@@ -4,12 +4,11 @@ use std::fmt::Write;
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
-
-use tempfile::TempDir;
+use std::time::{Duration, Instant};
 
 use crate::load::Load;
 use crate::node::Node;
-use crate::observe::wait_for;
+use crate::observe::{LIMIT, wait_for};
 use crate::ports::free_port;
 use crate::proxy::Proxy;
 
@@ -85,6 +84,31 @@ impl Setup {
     }
 }
 
+/// A folder that goes with all that is in it, also where somebody still uses it: what a killed
+/// daemon has started goes on for a moment.
+#[derive(Debug)]
+pub struct Folder(pub PathBuf);
+
+impl Folder {
+    pub fn new() -> Self {
+        let folder = tempfile::Builder::new().prefix("hast").tempdir().unwrap();
+        Self(folder.keep())
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let since = Instant::now();
+        while fs::remove_dir_all(&self.0).is_err() && self.0.exists() {
+            if since.elapsed() > LIMIT {
+                eprintln!("left behind: {}", self.0.display());
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
 /// Two nodes.
 #[derive(Debug)]
 pub struct Cluster {
@@ -97,7 +121,7 @@ pub struct Cluster {
     /// Listened at by `a` and `b`.
     pub ports: [u16; 2],
     // Last: the nodes end before their folder goes.
-    folder: TempDir,
+    folder: Folder,
 }
 
 impl Cluster {
@@ -117,13 +141,13 @@ impl Cluster {
     }
 
     fn prepare(setup: Setup) -> Self {
-        let folder = tempfile::Builder::new().prefix("hast").tempdir().unwrap();
-        let config = folder.path().join("hast.conf");
+        let folder = Folder::new();
+        let config = folder.0.join("hast.conf");
         let ports = [free_port(), free_port()];
         let proxy = |target| setup.proxied.then(|| Proxy::start(target));
         let cluster = Self {
-            a: Node::new("nodea", folder.path(), &config),
-            b: Node::new("nodeb", folder.path(), &config),
+            a: Node::new("nodea", &folder.0, &config),
+            b: Node::new("nodeb", &folder.0, &config),
             to_b: proxy(ports[1]),
             to_a: proxy(ports[0]),
             ports,
@@ -149,7 +173,7 @@ impl Cluster {
 
     /// Something in the cluster's folder.
     pub fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
+        self.folder.0.join(name)
     }
 
     /// A program for `exec` that records how it is called.

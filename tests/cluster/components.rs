@@ -5,11 +5,11 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::fs::symlink;
 use std::process::Command;
+use std::time::Duration;
 
 use hast::terms::Role;
-use tempfile::TempDir;
 
-use crate::cluster::{Cluster, Setup};
+use crate::cluster::{Cluster, Folder, Setup};
 use crate::observe::finish;
 use crate::support::run;
 
@@ -169,15 +169,15 @@ fn removed_while_in_use() {
 }
 
 /// A small file system in memory, mounted for as long as this lives.
-struct SmallDisk(TempDir);
+struct SmallDisk(Folder);
 
 impl SmallDisk {
     /// None where this user may not mount: said, and a failure where CI is true.
     fn mount(bytes: u64) -> Option<Self> {
-        let folder = tempfile::Builder::new().prefix("hast").tempdir().unwrap();
+        let folder = Folder::new();
         let mut mount = Command::new("mount");
         mount.args(["-t", "tmpfs", "-o", &format!("size={bytes}"), "tmpfs"]);
-        let mounted = run(mount.arg(folder.path()));
+        let mounted = run(mount.arg(&folder.0));
         if mounted.status.success() {
             return Some(Self(folder));
         }
@@ -193,7 +193,13 @@ impl SmallDisk {
 
 impl Drop for SmallDisk {
     fn drop(&mut self) {
-        let _ = Command::new("umount").arg(self.0.path()).status();
+        // Busy until the last of the killed processes has gone.
+        for _ in 0..100 {
+            if run(Command::new("umount").arg(&self.0.0)).status.success() {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
     }
 }
 
@@ -203,7 +209,7 @@ fn pair_with_small_disk(of_primary: bool) -> Option<(SmallDisk, Cluster)> {
     let cluster = Setup::new("fullsync").start();
     let small = SmallDisk::mount(cluster.setup.size / 2)?;
     let node = if of_primary { &cluster.a } else { &cluster.b };
-    let real = small.0.path().join("disk1");
+    let real = small.0.0.join("disk1");
     File::create(&real)
         .unwrap()
         .set_len(cluster.setup.size)

@@ -41,6 +41,13 @@ pub fn wait_for<T>(
     }
 }
 
+/// Another series of random points than the usual one, for long runs by hand:
+/// `for n in $(seq 99); do HAST_CLUSTER_SEED=$n cargo test --test cluster || break; done`.
+pub fn series() -> u64 {
+    let chosen = std::env::var("HAST_CLUSTER_SEED").ok();
+    chosen.map_or(0, |number| number.parse::<u64>().unwrap() << 32)
+}
+
 /// Ends a writer; panics with what it found wrong.
 #[track_caller]
 pub fn finish(load: Load) -> Written {
