@@ -150,6 +150,16 @@ impl Activemap {
         }
     }
 
+    /// Whether a write other than the one under way in `range` changed its extents after `epoch`, or may yet.
+    pub fn is_shared_since(&self, range: Range, epoch: Epoch) -> bool {
+        let mut extents = self.geometry.extents_of(range.offset, range.length);
+        extents.any(|extent| {
+            self.active
+                .get(&extent)
+                .is_some_and(|active| active.writes > 1 || active.written > epoch)
+        })
+    }
+
     /// The peer lacks the extent.
     pub fn set_behind(&mut self, extent: u64) {
         if !self.stale.test(extent) {

@@ -72,6 +72,11 @@ impl MetadataLog {
         self.writing.is_none() && (self.held || self.durable >= self.generation)
     }
 
+    /// Whether the last write failed and none has been tried since.
+    pub fn is_failing(&self) -> bool {
+        self.held
+    }
+
     /// Lets a failed write be tried again.
     pub fn retry(&mut self) {
         self.held = false;

@@ -42,7 +42,7 @@ impl Primary {
         match (pending.local, pending.remote) {
             (Side::Outstanding, _) => {}
             (Side::Done, Side::Outstanding) => {
-                if pending.mode == Replication::Async {
+                if pending.mode == Replication::Async && !peer_is_truth {
                     self.acknowledge(id, Ok(()), actions);
                 }
             }

@@ -142,7 +142,7 @@ impl Primary {
             remotecnt: answer.remotecnt,
         };
         let generation = match answer.source {
-            Source::Primary if answer.virgin && !self.map.stale().is_empty() => {
+            Source::Primary if self.peer_forgot(answer) => {
                 return self.leave(DisconnectReason::PeerForgot, actions);
             }
             Source::Primary => self.merge_as_source(&hello, answer),
@@ -152,6 +152,14 @@ impl Primary {
             Source::Secondary => self.merge_as_target(answer),
         };
         self.link = Link::Storing { peer, generation };
+    }
+
+    /// Whether the peer itself lacks what is stale here: it was created anew since, and, this not being
+    /// their first meeting any more, has every extent marked.
+    fn peer_forgot(&self, answer: &Answer) -> bool {
+        let marked = |extent| answer.map.as_ref().is_some_and(|map| map.test(extent));
+        let stale = self.map.stale();
+        !stale.is_empty() && (answer.virgin || stale.iter().any(marked))
     }
 
     /// This node is the source: the peer lacks what either map has marked.

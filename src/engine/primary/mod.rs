@@ -111,6 +111,8 @@ pub struct Primary {
     barrier_number: u32,
     barrier_retry_at: u64,
     ahead: Ahead,
+    /// The change of the metadata that says what is stale here.
+    mapped_generation: Generation,
     /// The peer's localcnt while it is the source of a synchronisation that this worker saw begin.
     source_localcnt: Option<u64>,
     /// What the peer was last told of its copy in this connection.
@@ -182,6 +184,7 @@ impl Primary {
             barrier_retry_at: 0,
             source_localcnt: None,
             ahead: Ahead::No,
+            mapped_generation: 0,
             told: None,
             peer_inconsistent: false,
             virgin: false,
@@ -210,7 +213,11 @@ impl Primary {
     /// Reads the marks found on the disk in the light of how this component was left.
     fn take_over(&mut self, promotion: Promotion, inconsistent: Option<Inconsistent>) {
         match (promotion, inconsistent) {
-            (_, None) => self.map.all_marked_behind(),
+            (_, None) => {
+                self.map.all_marked_behind();
+                // What the peer had of this when it was last seen, nobody knows.
+                self.unconfirmed = !self.map.behind().is_empty();
+            }
             (Promotion::Forced, Some(left)) => {
                 // The operator says that this is the truth: then the peer lacks whatever may differ.
                 match left {

@@ -91,6 +91,12 @@ impl Primary {
             self.read_from_peer(operation, range, actions);
             return;
         }
+        // It may have failed a write there before it answered.
+        let outcome = if from_peer && outcome.is_ok() && !self.peer_has(range) {
+            Err(Errno::EIO)
+        } else {
+            outcome
+        };
         self.part_ended(
             id,
             |parts| {

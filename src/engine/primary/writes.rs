@@ -34,7 +34,7 @@ impl Primary {
             }
             (Side::Done, Side::Received) => self.acknowledge(id, Ok(()), actions),
             (Side::Done, Side::Outstanding) => {
-                if pending.mode == Replication::Async {
+                if pending.mode == Replication::Async && !self.leans_on_peer() {
                     self.acknowledge(id, Ok(()), actions);
                 }
             }
@@ -69,7 +69,7 @@ impl Primary {
     /// The peer has it, the local disk has not. Until the peer has flushed it, the local copy is still
     /// the one to rely on: the peer may lose it yet.
     fn only_there(&mut self, id: u64, range: Range, local: Side, actions: &mut Vec<Action>) {
-        if !self.map.behind().is_empty() {
+        if self.may_peer_lack() {
             // Each would lack something of the other: the write did not happen, the peer's is undone.
             return self.nowhere(id, range, local, Side::Done, actions);
         }
@@ -85,6 +85,10 @@ impl Primary {
                 errno,
             },
         );
+        let epoch = self.map.begin_barrier();
+        if let Some(pending) = self.requests.get_mut(&id) {
+            pending.epoch = Some(epoch);
+        }
         let seq = self.take_seq(Sent::FlushAfter(id));
         let operation = Operation {
             owner: Owner::Request(id),
@@ -99,6 +103,14 @@ impl Primary {
             range: none,
             memsync: false,
         });
+    }
+
+    /// Whether the peer lacks something, or does not know yet that it lacks nothing.
+    fn may_peer_lack(&self) -> bool {
+        let untold = self.together().is_some_and(|peer| {
+            self.told.is_none() && peer.remotecnt < self.metadata.get().localcnt
+        });
+        untold || self.told == Some(PeerState::Inconsistent) || !self.map.behind().is_empty()
     }
 
     /// Neither copy can be relied on to have it.
@@ -138,6 +150,7 @@ impl Primary {
         let generation = self
             .metadata
             .change(|metadata| metadata.inconsistent = Some(Inconsistent::Mapped));
+        self.mapped_generation = generation;
         if self.ahead != Ahead::No {
             return;
         }
@@ -145,7 +158,11 @@ impl Primary {
             return;
         };
         if !peer.extension {
-            self.ahead = Ahead::Noting(generation);
+            self.ahead = if self.metadata.is_durable(generation) {
+                Ahead::Told
+            } else {
+                Ahead::Noting(generation)
+            };
             return;
         }
         peer.localcnt += 1;
@@ -174,7 +191,7 @@ impl Primary {
 
     pub(super) fn ahead_settled_by(&mut self, written: Written, actions: &mut Vec<Action>) {
         let Ahead::Noting(generation) = self.ahead else {
-            return;
+            return self.settle_leading(actions);
         };
         match written {
             Written::Durable(reached) if generation <= reached => {
@@ -200,8 +217,9 @@ impl Primary {
             return;
         };
         let range = pending.request.range;
+        let epoch = pending.epoch.unwrap_or_default();
         let peer_has_it = matches!(outcome, Ok(()) | Err(Errno::EOPNOTSUPP));
-        if !peer_has_it || !self.map.behind().is_empty() {
+        if !peer_has_it || self.may_peer_lack() || self.map.is_shared_since(range, epoch) {
             self.set_behind(range);
             self.map.end(range, false);
             return self.finish_leading(id, Err(errno), actions);
@@ -225,7 +243,10 @@ impl Primary {
     }
 
     fn settle_leading(&mut self, actions: &mut Vec<Action>) {
-        if self.ahead != Ahead::Told {
+        // Both have to know it: a worker that replaces this one is to find it, too. A disk that takes no
+        // metadata either is beyond that; the peer knows.
+        let noted = self.metadata.is_durable(self.mapped_generation) || self.metadata.is_failing();
+        if self.ahead != Ahead::Told || !noted {
             return;
         }
         for id in self.leading() {
