@@ -25,10 +25,16 @@
 //! 7. *Stuck*: requests end in bounded time; they fail only after a fault of this disk or for want of the peer's
 //!    copy; once everything is healed, the copies become equal and the counters agree crosswise.
 //! 8. *Bound*: no more than the window of synchronisation is in flight.
+//! 9. *Refused*: a component is refused as inconsistent only if, since the two were last up to date, it was
+//!    the target of a meeting or a disk failed. Never are both marked unless a disk failed since.
+//!
+//! While a primary leans on its peer (part of its own component is out of date), a power cut of the peer
+//! counts as one of its own: only what was flushed is promised.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use hast::engine::{Command, Outcome};
+use hast::engine::primary::Action;
+use hast::engine::{Command, Outcome, Owner};
 
 use crate::disk::Value;
 use crate::network::Time;
@@ -53,6 +59,8 @@ pub enum Rule {
     Stuck,
     /// 8
     Bound,
+    /// 9
+    Refused,
     /// The engine used its interface in a way it documents as impossible.
     Interface,
 }
@@ -79,6 +87,8 @@ pub struct Outstanding {
     /// How many sessions there had been.
     pub met: u64,
     pub both: bool,
+    /// It reached a disk, or was sent.
+    pub issued: bool,
     /// For a read, per sector what it may return.
     pub allowed: Vec<Vec<Value>>,
     pub disturbed: bool,
@@ -106,6 +116,18 @@ pub struct Oracle {
     /// How many sessions each had.
     pub met: [u64; 2],
     pub apart: [Apart; 2],
+    /// Whether a component has a reason to be marked inconsistent.
+    pub lacking: [bool; 2],
+    /// When a disk last failed.
+    pub last_fault: Moment,
+    /// A disk failed since the two were last up to date.
+    pub faulted: bool,
+    /// When a peer was last told that it has everything.
+    pub told: Moment,
+    /// When the last flush of each component that succeeded began.
+    pub last_flush: [Moment; 2],
+    /// When the last session of each primary began.
+    pub session_begun: [Moment; 2],
     /// Whether a primary surely went on alone before it introduced itself.
     pub introduced: [bool; 2],
     /// The two belong to one data set.
@@ -125,6 +147,12 @@ impl Oracle {
             sessions: [None; 2],
             met: [0; 2],
             apart: [Apart::default(); 2],
+            lacking: [false; 2],
+            last_fault: 0,
+            faulted: false,
+            told: 0,
+            last_flush: [0; 2],
+            session_begun: [0; 2],
             introduced: [false; 2],
             related: false,
             violation: None,
@@ -166,9 +194,8 @@ impl Oracle {
             Command::Write | Command::Delete => {
                 self.add_write(id, begun, &sectors, &value);
                 self.disturb(node, &sectors, &value);
-                self.apart[node].maybe |= session.is_none();
             }
-            Command::Flush => self.apart[node].maybe |= session.is_none(),
+            Command::Flush => {}
         }
         let disturbed = command == Command::Read
             && self.outstanding.values().any(|o| o.changes(node, &sectors));
@@ -181,10 +208,31 @@ impl Oracle {
             session,
             met: self.met[node],
             both,
+            issued: false,
             allowed,
             disturbed,
         };
         self.outstanding.insert(id, outstanding);
+    }
+
+    /// A primary does this: a request that only waited has not been attempted.
+    pub fn issued(&mut self, node: usize, action: &Action) {
+        let operation = match action {
+            Action::WriteLocal(operation, _)
+            | Action::DeleteLocal(operation, _)
+            | Action::FlushLocal(operation)
+            | Action::Send { operation, .. } => operation,
+            _ => return,
+        };
+        let Owner::Request(id) = operation.owner else {
+            return;
+        };
+        if let Some(request) = self.outstanding.get_mut(&id)
+            && request.command != Command::Read
+        {
+            request.issued = true;
+            self.apart[node].maybe |= self.sessions[node].is_none();
+        }
     }
 
     fn add_write(

@@ -91,11 +91,14 @@ impl World {
             return;
         }
         self.nodes[node].disk.open();
+        let now = self.oracle.step();
+        self.oracle.flushed(node, now);
+        let extension = self.profile.extension;
         let metadata = self.nodes[node].disk.metadata().clone();
         let before = metadata.clone();
         let decision = self
             .saboteur
-            .decide(handshake::decide(metadata, &hello, true), &before);
+            .decide(handshake::decide(metadata, &hello, extension), &before);
         self.note(|| format!("node {node} meets {hello:?}: {decision:?}"));
         self.oracle.met(
             1 - node,
@@ -133,6 +136,7 @@ impl World {
             return;
         }
         self.nodes[node].fresh = false;
+        self.oracle.agreed();
         let disk = &self.nodes[node].disk;
         let map = match agreement.map {
             MapSent::Nothing => None,
@@ -241,7 +245,9 @@ impl World {
         let mut actions = Vec::new();
         engine.handle(event, &mut actions);
         self.saboteur.secondary_actions(&mut actions);
-        self.note(|| format!("node {node} secondary {event:?} -> {actions:?}"));
+        if !(matches!(event, Event::Tick) && actions.is_empty()) {
+            self.note(|| format!("node {node} secondary {event:?} -> {actions:?}"));
+        }
         for action in actions {
             self.secondary_action(node, action);
         }
