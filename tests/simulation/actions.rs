@@ -197,6 +197,7 @@ impl World {
                 command,
                 range,
                 memsync,
+                copy: matches!(operation.owner, Owner::Engine(_)),
                 data,
             };
             self.send(connection, 1 - node, message);

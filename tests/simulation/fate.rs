@@ -115,15 +115,30 @@ impl Oracle {
     }
 
     /// A component is promoted. `claims`: its metadata says that it is consistent.
-    pub fn promoted(&mut self, node: usize, disk: &Disk, claims: bool, resumed: bool) {
+    pub fn promoted(
+        &mut self,
+        node: usize,
+        disk: &Disk,
+        claims: bool,
+        resumed: bool,
+        extension: bool,
+    ) {
         if resumed && !claims {
             return;
         }
+        let half_copied = std::mem::take(&mut self.half_copied[node]);
+        if claims && extension && half_copied {
+            self.broken(Rule::Lost, || {
+                format!("node {node} was promoted as consistent in the middle of being copied to")
+            });
+        }
+        // A base primary says nothing of copies between nodes in step.
+        let known = claims && (extension || !half_copied);
         let now = self.step();
         for sector in 0..self.views[node].len() {
             let value = disk.value(sector);
             let view = &mut self.views[node][sector];
-            if claims && !view.allows(value) {
+            if known && !view.allows(value) {
                 let allowed = view.values();
                 self.broken(Rule::Lost, || {
                     format!(
@@ -143,8 +158,14 @@ impl Oracle {
         }
     }
 
+    /// Part of a synchronisation was written to a component.
+    pub fn copied_to(&mut self, node: usize) {
+        self.half_copied[node] = true;
+    }
+
     /// A component was made anew: it promises nothing, and what it had is given up.
     pub fn recreated(&mut self, node: usize) {
+        self.half_copied[node] = false;
         self.apart[node] = Apart::default();
         self.related = false;
     }
@@ -159,15 +180,15 @@ impl Oracle {
         self.introduced[node] = self.apart[node].surely;
     }
 
-    /// What a secondary decided about a primary.
-    pub fn met(&mut self, primary: usize, decision: Result<Source, Refusal>) {
+    /// What a secondary decided about a primary, which has marks or none.
+    pub fn met(&mut self, primary: usize, marked: bool, decision: Result<Source, Refusal>) {
         let (mut ours, theirs) = (self.apart[primary], self.apart[1 - primary]);
         ours.surely = self.introduced[primary];
         // Two new components may each have been given a number before they ever met.
         let strangers = !self.related;
         self.lacking[1 - primary] |= decision.is_ok();
         // The primary's counter says from now on that the peer may lack something.
-        self.apart[primary].maybe |= ours.unflushed && decision == Ok(Source::Primary);
+        self.apart[primary].maybe |= marked && decision == Ok(Source::Primary);
         // What the primary wrote to its source, the source may have lost since.
         self.lacking[primary] |= decision == Ok(Source::Secondary);
         match decision {
@@ -274,6 +295,7 @@ impl Oracle {
         unsettled: &BTreeSet<usize>,
     ) {
         self.told = self.step();
+        self.half_copied[1 - primary] = false;
         self.in_step();
         self.share(primary, from_peer, disks, unsettled);
     }

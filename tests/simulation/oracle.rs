@@ -116,6 +116,8 @@ pub struct Oracle {
     /// How many sessions each had.
     pub met: [u64; 2],
     pub apart: [Apart; 2],
+    /// A synchronisation onto the component began, and no end of it was told.
+    pub half_copied: [bool; 2],
     /// Whether a component has a reason to be marked inconsistent.
     pub lacking: [bool; 2],
     /// When a disk last failed.
@@ -147,6 +149,7 @@ impl Oracle {
             sessions: [None; 2],
             met: [0; 2],
             apart: [Apart::default(); 2],
+            half_copied: [false; 2],
             lacking: [false; 2],
             last_fault: 0,
             faulted: false,
@@ -217,12 +220,12 @@ impl Oracle {
 
     /// A primary does this: a request that only waited has not been attempted.
     pub fn issued(&mut self, node: usize, action: &Action) {
-        let operation = match action {
-            Action::WriteLocal(operation, _)
-            | Action::DeleteLocal(operation, _)
-            | Action::FlushLocal(operation)
-            | Action::Send { operation, .. } => operation,
-            _ => return,
+        let (Action::WriteLocal(operation, _)
+        | Action::DeleteLocal(operation, _)
+        | Action::FlushLocal(operation)
+        | Action::Send { operation, .. }) = action
+        else {
+            return;
         };
         let Owner::Request(id) = operation.owner else {
             return;

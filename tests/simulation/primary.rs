@@ -119,8 +119,13 @@ impl World {
         let this = &mut self.nodes[node];
         this.role = Role::Primary;
         this.incarnation += 1;
-        self.oracle
-            .promoted(node, &this.disk, claims, promotion == Promotion::Resumed);
+        self.oracle.promoted(
+            node,
+            &this.disk,
+            claims,
+            promotion == Promotion::Resumed,
+            self.profile.extension,
+        );
         this.worker = Worker::Primary(Box::new(PrimaryDriver {
             engine,
             link: Link::Apart,

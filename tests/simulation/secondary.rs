@@ -23,6 +23,8 @@ struct Incoming {
     command: Command,
     range: Range,
     memsync: bool,
+    /// Part of a synchronisation.
+    copy: bool,
     executed: bool,
     buffer: Shared,
 }
@@ -100,8 +102,14 @@ impl World {
             .saboteur
             .decide(handshake::decide(metadata, &hello, extension), &before);
         self.note(|| format!("node {node} meets {hello:?}: {decision:?}"));
+        let marked = self.nodes[1 - node]
+            .disk
+            .map_bytes()
+            .iter()
+            .any(|byte| *byte != 0);
         self.oracle.met(
             1 - node,
+            marked,
             decision
                 .as_ref()
                 .map(|a| a.source)
@@ -186,6 +194,7 @@ impl World {
                 command,
                 range,
                 memsync,
+                copy,
                 data,
             } => {
                 let start = sectors(range).start;
@@ -196,6 +205,7 @@ impl World {
                     command,
                     range,
                     memsync,
+                    copy,
                     executed: false,
                     buffer,
                 };
@@ -217,6 +227,7 @@ impl World {
                     command,
                     range,
                     memsync: false,
+                    copy: false,
                     executed: true,
                     buffer,
                 };
@@ -342,6 +353,9 @@ impl World {
         let driver = self.nodes[node].secondary();
         if let Some(incoming) = driver.and_then(|driver| driver.requests.get_mut(&id)) {
             incoming.executed = true;
+            if incoming.copy && incoming.command == Command::Write {
+                self.oracle.copied_to(node);
+            }
         }
     }
 }
