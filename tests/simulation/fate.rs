@@ -8,7 +8,7 @@ use hast::engine::handshake::{Refusal, Source};
 
 use crate::disk::Disk;
 use crate::oracle::{Apart, Oracle, Outstanding, Rule};
-use crate::view::{Entry, Moment, View};
+use crate::view::{Entry, View};
 
 impl Oracle {
     /// A primary's process is gone, and with it what was under way.
@@ -41,18 +41,6 @@ impl Oracle {
             .values_mut()
             .filter(|o| o.node != node && o.command.mutates());
         peers.for_each(|request| request.both = false);
-    }
-
-    /// A disk failed.
-    pub fn faulted(&mut self) {
-        self.last_fault = self.step();
-        self.faulted = true;
-        self.lacking = [true; 2];
-    }
-
-    /// A flush of a component that began at `begun` succeeded.
-    pub fn flushed(&mut self, node: usize, begun: Moment) {
-        self.last_flush[node] = self.last_flush[node].max(begun);
     }
 
     /// Reads under way on a node may return what its view lists now.
@@ -99,21 +87,6 @@ impl Oracle {
         }
     }
 
-    /// A component was not promoted: its mark says that it is inconsistent.
-    pub fn refused(&mut self, node: usize, disks: [&Disk; 2]) {
-        let marked = |disk: &Disk| disk.metadata().inconsistent.is_some();
-        if !self.faulted && disks.into_iter().all(marked) {
-            self.broken(Rule::Refused, || {
-                "both components are marked inconsistent, though no disk failed".to_owned()
-            });
-        }
-        if !self.lacking[node] {
-            self.broken(Rule::Refused, || {
-                format!("node {node} was refused as inconsistent, but the two were up to date")
-            });
-        }
-    }
-
     /// A component is promoted. `claims`: its metadata says that it is consistent.
     pub fn promoted(
         &mut self,
@@ -156,11 +129,6 @@ impl Oracle {
             self.apart[node].maybe = true;
             self.apart[1 - node].surely = false;
         }
-    }
-
-    /// Part of a synchronisation was written to a component.
-    pub fn copied_to(&mut self, node: usize) {
-        self.half_copied[node] = true;
     }
 
     /// A component was made anew: it promises nothing, and what it had is given up.

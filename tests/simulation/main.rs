@@ -15,6 +15,7 @@ mod operators;
 mod oracle;
 mod primary;
 mod profile;
+mod record;
 mod sabotage;
 mod secondary;
 mod view;

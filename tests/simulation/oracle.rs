@@ -12,6 +12,7 @@
 //!    there; an acknowledged flush that was answered within one session of fullsync or memsync covers
 //!    both nodes, any other the primary alone. When a primary becomes up to date, the peer's view becomes
 //!    the primary's. Whose data wins at a meeting is whose node acknowledged something apart.
+//!    None is promoted as consistent in the middle of being copied to, but by a base primary.
 //! 2. *Unmarked*: when a primary issues a write or delete, to its disk or the peer, and when that
 //!    happens on its own disk, every extent touched is marked in its durable map whatever a power cut did then.
 //! 3. *Cleared*: when a write of a map clears a mark, the other node's durable map has it, or all
@@ -19,7 +20,7 @@
 //! 4. *Up to date*: while `up_to_date` is shown and the peer lives, all sectors with nothing under way are equal.
 //! 5. *Split brain*: refused as split brain (or as foreign) if both nodes acknowledged a write, or a flush
 //!    of writes the peer may have lost, in full apart since they were last in step; and only if both at
-//!    least attempted one.
+//!    least attempted one (a primary that meets its peer with marks may have: its counter says so from then on).
 //! 6. *Read*: a read returns, per sector, a value not superseded when it was submitted or written while it
 //!    ran; a value once read with nothing under way stays until the next write.
 //! 7. *Stuck*: requests end in bounded time; they fail only after a fault of this disk or for want of the peer's
@@ -33,8 +34,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use hast::engine::primary::Action;
-use hast::engine::{Command, Outcome, Owner};
+use hast::engine::{Command, Outcome};
 
 use crate::disk::Value;
 use crate::network::Time;
@@ -216,26 +216,6 @@ impl Oracle {
             disturbed,
         };
         self.outstanding.insert(id, outstanding);
-    }
-
-    /// A primary does this: a request that only waited has not been attempted.
-    pub fn issued(&mut self, node: usize, action: &Action) {
-        let (Action::WriteLocal(operation, _)
-        | Action::DeleteLocal(operation, _)
-        | Action::FlushLocal(operation)
-        | Action::Send { operation, .. }) = action
-        else {
-            return;
-        };
-        let Owner::Request(id) = operation.owner else {
-            return;
-        };
-        if let Some(request) = self.outstanding.get_mut(&id)
-            && request.command != Command::Read
-        {
-            request.issued = true;
-            self.apart[node].maybe |= self.sessions[node].is_none();
-        }
     }
 
     fn add_write(
