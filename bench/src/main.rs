@@ -64,6 +64,8 @@ fn copy(peer: &str, file: &str, bytes: &str, window: &str) -> Result<()> {
 
 fn bench() -> Result<()> {
     let settings = Settings::from_environment()?;
+    // Before anything is measured: what else the machine was doing.
+    let machine = machine(&settings);
     let mut report = Report::default();
     let mut failed = 0;
     for (name, part) in PARTS {
@@ -75,7 +77,7 @@ fn bench() -> Result<()> {
             failed += 1;
         }
     }
-    println!("{}\n{}", machine(&settings), report.text());
+    println!("{machine}\n\n{}", report.text());
     println!("limits missed: {}", report.missed());
     if failed > 0 {
         return Err(format!("{failed} parts could not be measured").into());
@@ -94,8 +96,10 @@ fn machine(settings: &Settings) -> String {
         rest.trim_start_matches(['\t', ' ', ':'])
     });
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let load = load.split_whitespace().next().unwrap_or("unknown");
     format!(
-        "{processors} x {model}, {} {}; {} rounds of {} s; components in {}",
+        "{processors} x {model}, {} {}; load average before {load}; {} rounds of {} s; components in {}",
         std::env::consts::OS,
         kernel.trim(),
         settings.rounds,

@@ -3,5 +3,7 @@
 
 pub mod descriptors;
 pub mod device;
+#[cfg(target_os = "linux")]
+pub mod durable;
 pub mod spawn;
 pub mod syslog;

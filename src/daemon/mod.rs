@@ -19,12 +19,14 @@
 //! threads are short-lived and look names up or read the configuration.
 
 mod arguments;
+mod complaint;
 mod connector;
 mod control_server;
 mod conversation;
 mod event_loop;
 mod hooks;
 mod incoming;
+mod known_status;
 mod lifecycle;
 mod listener;
 mod meeting;
@@ -37,6 +39,7 @@ mod resources;
 mod signals;
 mod startup;
 mod timers;
+mod worker_messages;
 mod worker_process;
 
 pub use startup::main;

@@ -9,13 +9,14 @@ use std::time::Duration;
 use mio::Token;
 
 use super::event_loop::Daemon;
+use super::known_status::{known_status, status_without_report, unknown};
 use super::lifecycle::{Event, Stage};
 use super::reactor::Deadline;
 use super::resources::Managed;
 use super::timers::TimerId;
 use crate::control::{
-    Condition, Connection, Details, ErrorCode, Failure, LocalState, PeerState, Queues, Request,
-    ResourceStatus, RoleReply, Selection, Statistics, StatusReply, WorkerStatus, failure_reply,
+    ErrorCode, Failure, Request, ResourceStatus, RoleReply, Selection, StatusReply, WorkerStatus,
+    failure_reply,
 };
 use crate::nv::Nv;
 use crate::terms::Role;
@@ -193,7 +194,10 @@ impl Daemon {
         let mut status = known_status(managed);
         status.worker = Some(match WorkerStatus::from_nv(report) {
             Ok(report) => report,
-            Err(entry) => unknown(&format!("its worker's report has no usable '{entry}'")),
+            Err(entry) => unknown(&format!(
+                "hastd and its worker process are not of one version ('{entry}' is not in its \
+                 report); restart hastd"
+            )),
         });
         self.fill_status(name, Some(number), &status);
     }
@@ -202,7 +206,9 @@ impl Daemon {
     pub(super) fn no_report_from(&mut self, name: &str) {
         if let Some(managed) = self.resources.get(name) {
             let mut status = known_status(managed);
-            status.worker = Some(unknown("its worker has just ended"));
+            status.worker = Some(unknown(
+                "the worker process has just ended; ask again in a moment",
+            ));
             self.fill_status(name, None, &status);
         }
     }
@@ -240,7 +246,8 @@ impl Daemon {
                         None => Err(ErrorCode::NO_SUCH_RESOURCE.into()),
                         Some(managed) => Ok(ResourceStatus {
                             worker: Some(unknown(&format!(
-                                "its worker did not answer within {seconds} s"
+                                "the worker process did not answer within {seconds} s; if it \
+                                 stays so, look whether its disk still does"
                             ))),
                             ..known_status(managed)
                         }),
@@ -298,73 +305,19 @@ fn filled<T>(slots: Slots<T>) -> Vec<(String, Result<T, Failure>)> {
 }
 
 fn refused(managed: &Managed, role: Role) -> Failure {
-    let message = match &managed.complaint {
-        Some(complaint) => complaint.clone(),
+    let message = match managed.complaint.message() {
+        Some(complaint) => complaint.to_owned(),
         None => format!("another command came meanwhile: the role is {role}"),
     };
     Failure::new(ErrorCode::REFUSED, message)
 }
 
 fn too_slow(managed: Option<&Managed>) -> Failure {
-    let complaint = managed.and_then(|managed| managed.complaint.as_deref());
+    let complaint = managed.and_then(|managed| managed.complaint.message());
     let message = format!(
         "the role is not taken after {} s, hastd goes on trying ({}); see status and the log",
         ROLE_TIME.as_secs(),
         complaint.unwrap_or("a worker is starting or ending")
     );
     Failure::new(ErrorCode::REFUSED, message)
-}
-
-/// What the main process knows by itself.
-fn known_status(managed: &Managed) -> ResourceStatus {
-    let resource = &managed.resource;
-    ResourceStatus {
-        provname: resource.provname.clone(),
-        localpath: resource.local.display().to_string(),
-        remoteaddr: resource.remote_text().to_owned(),
-        sourceaddr: resource.source.as_ref().map(ToString::to_string),
-        replication: resource.replication,
-        checksum: resource.checksum,
-        compression: resource.compression,
-        role: managed.lifecycle.role(),
-        workerpid: managed
-            .worker
-            .as_ref()
-            .map_or(0, |worker| worker.pid().cast_signed()),
-        worker: None,
-    }
-}
-
-/// The status of a resource whose worker can not be asked.
-fn status_without_report(managed: &Managed) -> ResourceStatus {
-    let mut status = known_status(managed);
-    status.worker = match managed.lifecycle.stage() {
-        Stage::Idle | Stage::Running => None,
-        Stage::Starting => Some(unknown("its worker is starting")),
-        Stage::Stopping => Some(unknown("its worker is ending")),
-        Stage::BackOff => {
-            let why = managed.complaint.as_deref().unwrap_or("its worker died");
-            Some(unknown(&format!("{why}; it will be started again")))
-        }
-    };
-    status
-}
-
-/// A status that promises nothing, and says why.
-fn unknown(reason: &str) -> WorkerStatus {
-    WorkerStatus {
-        condition: Condition::Degraded,
-        dirty: 0,
-        extentsize: 0,
-        keepdirty: 0,
-        statistics: Statistics::default(),
-        queues: Queues::default(),
-        details: Some(Details {
-            connection: Connection::Disconnected,
-            peer: PeerState::Unknown,
-            local: LocalState::Unknown,
-            synchronisation: None,
-            reason: Some(reason.to_owned()),
-        }),
-    }
 }

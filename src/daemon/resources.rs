@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use mio::Token;
 
+use super::complaint::Complaint;
 use super::event_loop::Daemon;
-use super::hooks::Hook;
 use super::lifecycle::{Action, Event, Lifecycle, Stage};
 use super::reactor::Deadline;
 use super::timers::TimerId;
@@ -15,7 +15,7 @@ use super::worker_process::{Heard, WorkerError, WorkerProcess, log_end, may_retu
 use crate::config::Resource;
 use crate::logging::about;
 use crate::terms::Role;
-use crate::worker::channel::{Assignment, Begin, FromWorker, Introduction, ToWorker};
+use crate::worker::channel::{Assignment, Begin, Introduction, ToWorker};
 
 /// How long a worker may take to end: a primary drains and flushes first.
 const STOP_TIME: Duration = Duration::from_secs(15);
@@ -41,7 +41,7 @@ pub struct Managed {
     pub(super) worker: Option<WorkerProcess>,
     pub(super) arrival: Option<Arrival>,
     /// Why the last worker did not take its role, or lost it.
-    pub(super) complaint: Option<String>,
+    pub(super) complaint: Complaint,
     /// It is no longer configured: it goes when its worker has ended.
     pub(super) removed: bool,
     timer: Option<TimerId>,
@@ -55,7 +55,7 @@ impl Managed {
             lifecycle: Lifecycle::default(),
             worker: None,
             arrival: None,
-            complaint: None,
+            complaint: Complaint::default(),
             removed: false,
             timer: None,
         }
@@ -79,6 +79,9 @@ impl Daemon {
         if new != role {
             let _about = about(name, Some(role));
             log::info!("Role changed to {new}.");
+            if matches!(event, Event::Command { .. }) {
+                managed.complaint = Complaint::default();
+            }
         }
         if new != Role::Secondary {
             self.meetings.cancel(&mut self.reactor, name);
@@ -139,7 +142,7 @@ impl Daemon {
             return;
         };
         let assigned = assign(managed);
-        managed.complaint = None;
+        managed.complaint.worker_begins();
         let Some((assignment, descriptors)) = assigned else {
             return;
         };
@@ -159,7 +162,8 @@ impl Daemon {
             }
             Err(error) => {
                 log::error!("Unable to start a worker process: {error}");
-                managed.complaint = Some(format!("unable to start a worker process: {error}"));
+                let complaint = format!("unable to start a worker process: {error}");
+                managed.complaint.worker_failed(complaint);
                 let (may_return, lived) = (true, Duration::ZERO);
                 self.happen(name, Event::Ended { may_return, lived });
             }
@@ -219,65 +223,6 @@ impl Daemon {
         }
     }
 
-    fn said(&mut self, name: &str, role: Role, token: Token, message: FromWorker) {
-        let _about = about(name, Some(role));
-        match message {
-            FromWorker::Started => self.happen(name, Event::Started),
-            FromWorker::Refused { exit, message } => {
-                // The worker has logged why.
-                log::debug!("Worker process gives up (exitcode={exit}): {message}");
-                if let Some(managed) = self.resources.get_mut(name) {
-                    managed.complaint = Some(message);
-                }
-                self.happen(name, Event::Refused);
-            }
-            FromWorker::Connect { number } => {
-                if let Some(managed) = self.resources.get(name) {
-                    self.connector.connect(
-                        &mut self.reactor,
-                        &mut self.resolver,
-                        &managed.resource,
-                        token,
-                        number,
-                    );
-                }
-            }
-            FromWorker::Report { number, status } => self.reported(name, number, &status),
-            FromWorker::Hook(event) => self.run_hook(name, event.word(), Vec::new()),
-        }
-    }
-
-    fn run_hook(&mut self, name: &str, event: &'static str, more: Vec<&'static str>) {
-        let exec = self
-            .resources
-            .get(name)
-            .and_then(|it| it.resource.exec.clone());
-        if let Some(path) = exec {
-            let hook = Hook {
-                path,
-                event,
-                resource: name.to_owned(),
-                more,
-            };
-            self.hooks.run(&mut self.reactor, hook);
-        }
-    }
-
-    /// Gives workers the connections that they asked for.
-    pub(super) fn hand_over_connections(&mut self) {
-        for outcome in self.connector.take() {
-            let Some(name) = self.workers.get(&outcome.worker).cloned() else {
-                continue;
-            };
-            let number = outcome.number;
-            let (message, descriptors) = match outcome.result {
-                Ok(connection) => (ToWorker::Connection { number }, vec![connection]),
-                Err(reason) => (ToWorker::ConnectionFailed { number, reason }, Vec::new()),
-            };
-            self.tell(&name, &message, descriptors);
-        }
-    }
-
     /// Looks which workers have ended.
     pub(super) fn reap_workers(&mut self) {
         let names: Vec<String> = self.workers.values().cloned().collect();
@@ -310,8 +255,9 @@ impl Daemon {
         };
         let _about = about(name, Some(worker.role()));
         log_end(worker.pid(), status);
-        if managed.complaint.is_none() && !status.success() {
-            managed.complaint = Some(format!("its worker process failed ({status}); see the log"));
+        if !status.success() {
+            let complaint = format!("the worker process failed ({status}); see the log");
+            managed.complaint.worker_failed(complaint);
         }
         worker.forget(&mut self.reactor);
         self.workers.remove(&worker.token());

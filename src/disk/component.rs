@@ -220,7 +220,7 @@ impl Component {
         DiskError::from_errno(errno, &self.path, operation)
     }
 
-    fn ended(&self, at: u64, operation: Operation) -> DiskError {
+    pub(super) fn ended(&self, at: u64, operation: Operation) -> DiskError {
         DiskError::new(
             DiskErrorKind::Ended { operation, at },
             &self.path,

@@ -83,7 +83,7 @@ pub enum DiskErrorKind {
     /// The path does not lead to the open component any more.
     #[error(
         "was removed or replaced while in use: what is written still goes to the old one, \
-         which is lost when its worker ends; put the resource into role init"
+         which is lost when the role ends; put the resource into role init"
     )]
     Vanished,
     /// There is less of it than when it was opened.

@@ -196,7 +196,7 @@ impl Component {
         self.write_at(bytes, METADATA_SIZE as u64 + at)
     }
 
-    fn encoded(&self, metadata: &Metadata) -> Result<Vec<u8>, DiskError> {
+    pub(super) fn encoded(&self, metadata: &Metadata) -> Result<Vec<u8>, DiskError> {
         metadata
             .encode()
             .map_err(|error| self.refused(DiskErrorKind::Metadata(error)))

@@ -7,6 +7,7 @@
 //! every other user of it; a range whose zeroing succeeded reads back zero.
 
 mod component;
+mod durable;
 mod error;
 mod metadata;
 mod space;

@@ -113,6 +113,8 @@ pub struct Secondary {
     /// What arrived behind a state message.
     held: VecDeque<Event>,
     map_cleared: bool,
+    /// What the primary said last of the two copies, in this connection.
+    told: Option<PeerState>,
     /// A write failed here that the primary may not know of yet when it says that all is well.
     failed: bool,
 }
@@ -129,6 +131,7 @@ impl Secondary {
             state: None,
             held: VecDeque::new(),
             map_cleared: false,
+            told: None,
             failed: false,
         }
     }
@@ -136,6 +139,11 @@ impl Secondary {
     /// The metadata as it should be on the disk.
     pub fn metadata(&self) -> &Metadata {
         self.metadata.get()
+    }
+
+    /// What the primary said last of the two copies in this connection; base's says nothing.
+    pub const fn told(&self) -> Option<PeerState> {
+        self.told
     }
 
     /// How many requests are unanswered.
@@ -311,6 +319,9 @@ impl Secondary {
         let Some(change) = self.state.take() else {
             return;
         };
+        if outcome.is_ok() {
+            self.told = Some(change.state);
+        }
         actions.push(Action::Reply {
             id: change.id,
             received: false,

@@ -86,6 +86,21 @@ pub trait Backend: Send + Sync {
     /// from this call itself. Never waits for other requests of this provider.
     fn submit(&self, request: ProviderRequest);
 
+    /// As [`Backend::submit`] for each of them in order, but with less ado. Leaves `requests` empty.
+    fn submit_all(&self, requests: &mut Vec<ProviderRequest>) {
+        for request in requests.drain(..) {
+            self.submit(request);
+        }
+    }
+
+    /// As [`Backend::buffer`], but `None` where that would wait.
+    ///
+    /// # Errors
+    /// As [`Backend::buffer`].
+    fn buffer_now(&self, length: usize) -> Result<Option<Buffer>, BufferError> {
+        self.buffer(length).map(Some)
+    }
+
     /// A buffer of `length` bytes (at most [`MAX_REQUEST`]) with arbitrary content. Waits
     /// while the budget is used up: this is how a client is slowed down.
     ///
@@ -118,6 +133,41 @@ pub trait Requester: Send + Sync {
     /// A request is done. Called once for each, from whatever thread finished it. Cheap,
     /// does not wait for a client and never calls the backend.
     fn completed(self: Arc<Self>, done: Done);
+
+    /// As [`Requester::completed`], but the answer may be held back until [`Requester::flush`], so that
+    /// several leave at once. True if that is to be called.
+    fn collect(self: Arc<Self>, done: Done) -> bool {
+        self.completed(done);
+        false
+    }
+
+    /// Sends what was held back.
+    fn flush(self: Arc<Self>) {}
+}
+
+/// Answers several requests together. What was held back leaves when it is dropped.
+#[derive(Default)]
+pub struct Answers(Vec<Arc<dyn Requester>>);
+
+impl Answers {
+    /// Answers one, as [`Completion::complete`] does, or with the others.
+    pub fn add(&mut self, mut completion: Completion, result: Result<Option<Buffer>, Errno>) {
+        let Some((requester, done)) = completion.take(result) else {
+            return;
+        };
+        if requester.clone().collect(done) && !self.0.iter().any(|one| Arc::ptr_eq(one, &requester))
+        {
+            self.0.push(requester);
+        }
+    }
+}
+
+impl Drop for Answers {
+    fn drop(&mut self) {
+        for requester in self.0.drain(..) {
+            requester.flush();
+        }
+    }
 }
 
 /// The duty to answer one request.
@@ -139,22 +189,25 @@ impl Completion {
     }
 
     fn finish(&mut self, result: Result<Option<Buffer>, Errno>) {
-        let Self {
-            id,
-            command,
-            offset,
-            length,
-            ..
-        } = *self;
-        if let Some(requester) = self.requester.take() {
-            requester.completed(Done {
-                id,
-                command,
-                offset,
-                length,
-                result,
-            });
+        if let Some((requester, done)) = self.take(result) {
+            requester.completed(done);
         }
+    }
+
+    /// Whom to tell what, unless that has been done.
+    fn take(
+        &mut self,
+        result: Result<Option<Buffer>, Errno>,
+    ) -> Option<(Arc<dyn Requester>, Done)> {
+        let requester = self.requester.take()?;
+        let done = Done {
+            id: self.id,
+            command: self.command,
+            offset: self.offset,
+            length: self.length,
+            result,
+        };
+        Some((requester, done))
     }
 }
 

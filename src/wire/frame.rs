@@ -246,7 +246,14 @@ impl Message {
         loop {
             let mut chunk = [0; 4096];
             let wanted = decoder.needed().min(chunk.len());
-            reader.read_exact(&mut chunk[..wanted])?;
+            reader
+                .read_exact(&mut chunk[..wanted])
+                .map_err(|error| match error.kind() {
+                    io::ErrorKind::UnexpectedEof => {
+                        io::Error::new(error.kind(), "the other side closed the connection")
+                    }
+                    _ => error,
+                })?;
             let (_, message) = decoder.feed(&chunk[..wanted])?;
             if let Some(message) = message {
                 return Ok(message);

@@ -66,8 +66,8 @@ pub fn run_with(socket: UnixStream, own_process: bool) -> u8 {
     };
     ended.unwrap_or_else(|error| {
         let exit = error.exit_code();
+        // The main process logs it, where it has not been said before.
         let message = error.to_string();
-        log::error!("{message}");
         link.send(&FromWorker::Refused { exit, message });
         exit
     })

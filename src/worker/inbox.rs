@@ -19,22 +19,22 @@ const READ_AHEAD: usize = 256 << 10;
 #[derive(Debug, thiserror::Error)]
 pub enum InboxError {
     /// The peer closed it between two messages.
-    #[error("the connection was closed")]
+    #[error("the other node closed it")]
     Closed,
     /// The peer closed it in the middle of a message.
-    #[error("the connection was closed in the middle of a message")]
+    #[error("the other node closed it in the middle of a message")]
     Truncated,
     /// The socket's receive timeout passed.
-    #[error("nothing was heard from the peer for too long")]
+    #[error("nothing was heard from the other node for too long")]
     Silent,
     /// The socket failed.
     #[error("receiving failed: {0}")]
     Io(#[from] io::Error),
     /// What came is no message.
-    #[error("the peer sent nonsense: {0}")]
+    #[error("the other node sent nonsense: {0}")]
     Frame(#[from] FrameError),
     /// What came as a payload is none.
-    #[error("the peer sent a bad payload: {0}")]
+    #[error("the other node sent a bad payload: {0}")]
     Payload(#[from] PayloadError),
 }
 

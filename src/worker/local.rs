@@ -7,23 +7,17 @@
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::lock;
+use super::pace::Pace;
 use crate::control::Statistics;
 use crate::disk::{Component, DiskError};
 use crate::engine::{MapSector, Operation, Outcome, Range};
 use crate::layout::{Bitmap, Geometry, METADATA_SIZE, Metadata};
 use crate::provider::Buffer;
 
-/// What a quick operation takes at most beside moving its bytes: about what handing it to another
-/// thread and waking that costs.
-const QUICK: Duration = Duration::from_micros(60);
-/// What moving a byte takes at most while an operation counts as quick, in nanoseconds.
-const QUICK_BYTE: u64 = 1;
-/// The average says "as long as allowed" at this value.
-const ALLOWED: u32 = 1024;
 /// How long the log says nothing more of a component's failures.
 const RESTRAINT: Duration = Duration::from_secs(10);
 
@@ -83,13 +77,6 @@ pub enum Task {
     Metadata(u64, Box<Metadata>),
 }
 
-impl Task {
-    /// Whether it can be quick at all: the rest waits for the medium.
-    pub const fn may_be_quick(&self) -> bool {
-        matches!(self, Self::Read(..) | Self::Write(..))
-    }
-}
-
 /// How a task ended.
 #[derive(Debug)]
 pub enum Ended {
@@ -111,8 +98,7 @@ pub struct Local {
     component: Component,
     geometry: Geometry,
     metaflush: AtomicBool,
-    /// How long operations take, averaged, against what they may: see [`ALLOWED`].
-    pace: AtomicU32,
+    pace: Pace,
     errors: Errors,
     log: Mutex<Log>,
 }
@@ -140,7 +126,7 @@ impl Local {
             component,
             geometry,
             metaflush: AtomicBool::new(metaflush),
-            pace: AtomicU32::new(0),
+            pace: Pace::default(),
             errors: Errors::default(),
             log: Mutex::default(),
         }
@@ -156,9 +142,18 @@ impl Local {
         self.metaflush.store(on, Ordering::Relaxed);
     }
 
-    /// Whether reads and writes mostly end sooner than a thread would be woken.
-    pub fn is_quick(&self) -> bool {
-        self.pace.load(Ordering::Relaxed) < ALLOWED
+    /// Whether a task is best done at once, in whatever thread is there.
+    pub fn is_quick(&self, task: &Task) -> bool {
+        match task {
+            // One file takes one write at a time whoever does it, and mostly into memory.
+            Task::Write(..) => !self.component.is_provider() || self.pace.is_quick(),
+            Task::Read(..) => self.pace.is_quick(),
+            Task::Delete(..)
+            | Task::Flush(_)
+            | Task::Map(..)
+            | Task::ClearMap
+            | Task::Metadata(..) => false,
+        }
     }
 
     /// Adds the component's failures.
@@ -169,9 +164,10 @@ impl Local {
         statistics.flush_error += self.errors.flush.load(Ordering::Relaxed);
     }
 
-    /// What failed last, if anything has.
+    /// What failed last, if anything has, for status.
     pub fn last_failure(&self) -> Option<String> {
-        lock(&self.log).last.clone()
+        let last = lock(&self.log).last.clone();
+        last.map(|failure| format!("last failure: {failure}"))
     }
 
     /// Looks whether the component is still at its path.
@@ -185,7 +181,7 @@ impl Local {
     pub fn carry_out(&self, task: Task) -> Ended {
         match task {
             Task::Read(operation, range, mut space) => {
-                let result = self.timed(range.length, || {
+                let result = self.pace.observe(|| {
                     self.component
                         .read_at(&mut space, self.geometry.data_offset + range.offset)
                 });
@@ -230,7 +226,7 @@ impl Local {
 
     /// Stores the metadata, durably.
     pub fn write_metadata(&self, metadata: &Metadata) -> Result<(), DiskError> {
-        self.component.write_metadata(metadata)
+        self.component.write_metadata_durably(metadata)
     }
 
     /// Reads the activemap as it lies on the disk.
@@ -246,7 +242,7 @@ impl Local {
 
     fn write(&self, range: Range, content: &Content) -> Result<(), DiskError> {
         let offset = self.geometry.data_offset + range.offset;
-        self.timed(range.length, || match content {
+        self.pace.observe(|| match content {
             Content::Zeroes => self.component.write_zeroes(offset, range.length),
             Content::Bytes(buffer, start) => {
                 let end = start + range.length as usize;
@@ -268,29 +264,16 @@ impl Local {
                 .flat_map(|sector| &sector.bytes)
                 .copied()
                 .collect();
-            self.component
-                .write_map_sectors(&self.geometry, first.index, &run)?;
+            let size = u64::from(self.geometry.sector_size);
+            let at = METADATA_SIZE as u64 + first.index * size;
+            if self.metaflush.load(Ordering::Relaxed) {
+                self.component.write_durably(&run, at)?;
+            } else {
+                self.component.write_at(&run, at)?;
+            }
             rest = &rest[count..];
         }
-        if self.metaflush.load(Ordering::Relaxed) {
-            self.component.flush()
-        } else {
-            Ok(())
-        }
-    }
-
-    /// Takes an operation's time into the average.
-    fn timed<T>(&self, length: u64, operation: impl FnOnce() -> T) -> T {
-        let begun = Instant::now();
-        let result = operation();
-        let taken = begun.elapsed().as_nanos() as u64;
-        let allowed = QUICK.as_nanos() as u64 + length * QUICK_BYTE;
-        // One long wait (a page to be written back, say) does not make a component slow.
-        let sample = (taken * u64::from(ALLOWED) / allowed).min(4 * u64::from(ALLOWED)) as u32;
-        let pace = self.pace.load(Ordering::Relaxed);
-        self.pace
-            .store(pace - pace / 8 + sample / 8, Ordering::Relaxed);
-        result
+        Ok(())
     }
 
     fn outcome(&self, result: Result<(), DiskError>, counter: &AtomicU64) -> Outcome {

@@ -14,7 +14,7 @@
 //! | [`primary`] | its threads; `core`: what its lock guards; `meeting`, `talk`, `receiver`: its connection |
 //! | [`secondary`] | its threads; `core`: what its lock guards; `serve`, `arrivals`: its connection |
 //! | `outbox`, `inbox`, `peer` | sending, receiving, the sockets |
-//! | `watch`, `counts` | noticing a peer that is gone; what status counts |
+//! | `watch`, `unanswered`, `counts` | noticing a peer that is gone; what status counts |
 //! | `local`, `pool` | the component: what is done on it, and by whom |
 
 pub mod channel;
@@ -25,6 +25,7 @@ mod inbox;
 pub mod link;
 mod local;
 mod outbox;
+mod pace;
 mod peer;
 mod pool;
 pub mod primary;
@@ -32,6 +33,7 @@ mod refusal;
 pub mod secondary;
 mod slot;
 mod station;
+mod unanswered;
 mod watch;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

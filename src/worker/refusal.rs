@@ -1,10 +1,13 @@
-//! Why a worker can not take its role: one sentence for the administrator, and an exit code.
+//! Why a worker can not take its role: one sentence for the administrator, and an exit code; and why two
+//! nodes do not go together, in the same words on both.
 
 use crate::disk::DiskError;
 use crate::engine::primary::PromotionRefused;
 use crate::provider::nbd::ProviderError;
 
 use super::exit;
+use crate::config::Resource;
+use crate::wire::handshake::Refusal;
 
 /// Why a role can not be taken.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +40,77 @@ impl RoleError {
             Self::Promotion(_) | Self::NoGate => exit::CONFIG,
             Self::Provider(_) | Self::System(_) => exit::OS,
             Self::Channel(_) => exit::SOFTWARE,
+        }
+    }
+}
+
+/// A refusal as an administrator needs it: what is wrong between this node and the other one, and what
+/// to do. The text that goes over the wire is base hastd's.
+pub fn explain(refusal: &Refusal, resource: &Resource) -> String {
+    let (name, remote) = (&resource.name, resource.remote_text());
+    let said = refusal.errmsg.trim_end_matches('.');
+    let start_over = format!(
+        "on the node whose data is to be given up run 'hastctl role init {name}', \
+         'hastctl create {name}' and 'hastctl role secondary {name}'"
+    );
+    if refusal.is_split_brain() {
+        format!("split brain with {remote}: both nodes were written to while apart; {start_over}")
+    } else if refusal.is_resuid_mismatch() {
+        format!("{said}: this node and {remote} hold different data; {start_over}")
+    } else if refusal.errmsg == Refusal::NOT_CONFIGURED {
+        format!("{remote} refuses: {said}; add resource {name} to its hast.conf and reload it")
+    } else if refusal.errmsg == Refusal::NO_ACCESS {
+        format!(
+            "{remote} refuses: {said}; the 'remote' of {name} in its hast.conf has to be this node's \
+             address"
+        )
+    } else if refusal.is_not_secondary() {
+        format!("{remote} refuses: {said}; run 'hastctl role secondary {name}' on one of the two")
+    } else {
+        format!("{remote} refuses: {said}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Config, NodeNames};
+    use crate::terms::Role;
+    use std::path::Path;
+
+    #[test]
+    fn refusals_say_what_to_do() {
+        let text = "resource disk1 { local /x on a { remote 10.0.0.2 } }";
+        let config = Config::parse(text, Path::new("hast.conf"), &NodeNames::named("a"));
+        let resource = config.unwrap().resources.pop().unwrap();
+        for (refusal, wrong, remedy) in [
+            (Refusal::split_brain(), "split brain", "create disk1'"),
+            (
+                Refusal::resuid_mismatch(1, 2),
+                "Resource unique ID mismatch (primary=1, secondary=2)",
+                "create disk1'",
+            ),
+            (
+                Refusal::not_secondary(Role::Init),
+                "acts as init",
+                "'hastctl role secondary disk1'",
+            ),
+            (
+                Refusal::new(Refusal::NOT_CONFIGURED),
+                "not configured",
+                "add resource disk1",
+            ),
+            (
+                Refusal::new(Refusal::NO_ACCESS),
+                "No access",
+                "this node's address",
+            ),
+            (Refusal::new("Odd."), "10.0.0.2 refuses: Odd", ""),
+        ] {
+            let sentence = explain(&refusal, &resource);
+            assert!(sentence.contains(wrong), "{sentence}");
+            assert!(sentence.contains(remedy), "{sentence}");
+            assert!(sentence.contains("10.0.0.2"), "{sentence}");
         }
     }
 }

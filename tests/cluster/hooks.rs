@@ -37,7 +37,11 @@ fn are_called_with_what_happened() {
 
 #[test]
 fn that_hang_or_can_not_be_run_hold_nothing_up() {
-    for hook in ["#!/bin/sh\nsleep 1000\n", "no program at all"] {
+    // For as long as the test's folder is there, which is longer than hastd.
+    for hook in [
+        "#!/bin/sh\nwhile [ -e \"$0\" ]; do sleep 1; done\n",
+        "no program at all",
+    ] {
         let mut cluster = Setup::new("fullsync").setting("exec HOOK").start();
         fs::write(cluster.hook(), hook).unwrap();
         let since = Instant::now();

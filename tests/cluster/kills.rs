@@ -136,15 +136,22 @@ fn fail_over(mode: &str, seed: u64) {
     cluster.a.verify(&written.ledger);
 }
 
+/// Another series of random points than the usual one, for long runs by hand:
+/// `for n in $(seq 99); do HAST_CLUSTER_SEED=$n cargo test --test cluster kills || break; done`.
+fn series() -> u64 {
+    let chosen = std::env::var("HAST_CLUSTER_SEED").ok();
+    chosen.map_or(0, |number| number.parse::<u64>().unwrap() << 32)
+}
+
 macro_rules! in_each_mode {
     ($($test:ident: $kill:ident $seed:literal,)+) => {
         $(mod $test {
             #[test]
-            fn fullsync() { super::$kill("fullsync", $seed); }
+            fn fullsync() { super::$kill("fullsync", super::series() + $seed); }
             #[test]
-            fn memsync() { super::$kill("memsync", $seed + 1000); }
+            fn memsync() { super::$kill("memsync", super::series() + $seed + 1000); }
             #[test]
-            fn asynchronous() { super::$kill("async", $seed + 2000); }
+            fn asynchronous() { super::$kill("async", super::series() + $seed + 2000); }
         })+
     };
 }

@@ -99,6 +99,19 @@ fn silence_in_async_mode() {
 }
 
 #[test]
+fn an_idle_pair_stays_together() {
+    let cluster = Setup::new("fullsync").pair();
+    let workers = || [&cluster.a, &cluster.b].map(|node| node.worker_pid("disk1"));
+    let before = workers();
+    // Longer than a secondary waits for a silent primary, which nothing shortens.
+    std::thread::sleep(Duration::from_secs(22));
+    cluster.a.until_complete("disk1");
+    assert_eq!(workers(), before);
+    let log = cluster.a.log();
+    assert_eq!(log.matches("connected to").count(), 1, "{log}");
+}
+
+#[test]
 fn an_idle_pair_notices_silence_too() {
     let cluster = Setup::new("fullsync").proxied().pair();
     cluster.to_b().silence(Way::There, true);
@@ -123,6 +136,34 @@ fn a_frozen_secondary_holds_nothing_up_for_long() {
     cluster.progress(&load, 100);
     killpg(group, Signal::SIGCONT).unwrap();
     settle(&cluster, load);
+}
+
+/// What is in the network when a node dies is lost with it. So nothing may have been
+/// acknowledged that was still there.
+fn lost_with_what_was_on_its_way(mode: &str) {
+    let mut cluster = Setup::new(mode).proxied().pair();
+    let load = cluster.a.load(17);
+    cluster.progress(&load, 100);
+    cluster.to_b().silence(Way::There, true);
+    // Long enough for acknowledgements that must not be given, much shorter than the timeout
+    // after which the primary may go on alone.
+    std::thread::sleep(Duration::from_millis(300));
+    cluster.a.kill();
+    cluster.to_b().unplug();
+    let written = finish(load);
+    assert!(written.unanswered > 0);
+    cluster.b.ctl("role primary disk1");
+    cluster.b.verify(&written.ledger);
+}
+
+#[test]
+fn fullsync_acknowledges_nothing_that_is_still_on_its_way() {
+    lost_with_what_was_on_its_way("fullsync");
+}
+
+#[test]
+fn memsync_acknowledges_nothing_that_is_still_on_its_way() {
+    lost_with_what_was_on_its_way("memsync");
 }
 
 #[test]

@@ -266,6 +266,7 @@ pub fn assert_ended(stream: &mut impl Read) {
     match stream.read(&mut [0; 1]) {
         Ok(0) => {}
         Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => {}
+        Err(error) if error.kind() == std::io::ErrorKind::Interrupted => assert_ended(stream),
         other => panic!("the connection should have ended: {other:?}"),
     }
 }

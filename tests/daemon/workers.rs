@@ -4,8 +4,11 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use hast::control::{Condition, Connection, ErrorCode, LocalState};
+use hast::control::{Condition, Connection, Details, ErrorCode, LocalState, PeerState};
+use hast::provider::nbd::ListenAddress;
+use hast::provider::nbd::client::Client;
 use hast::terms::Role;
+use hast::wire::handshake::Start;
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -221,6 +224,98 @@ fn two_nodes_find_each_other() {
     eventually("the hooks ran", || {
         record(&primary).contains("connect disk1\n")
     });
+}
+
+/// What a secondary says while it has no worker.
+fn complaint(hastd: &Hastd) -> Option<Details> {
+    let status = hastd.status("disk1");
+    let idle = (status.role, status.workerpid) == (Role::Secondary, 0);
+    let worker = status.worker.filter(|_| idle)?;
+    assert_eq!(worker.condition, Condition::Degraded);
+    worker.details
+}
+
+#[test]
+fn why_a_primary_was_refused_is_shown_until_one_is_served() {
+    let hastd = node("127.0.0.1");
+    hastd.set_role("disk1", Role::Secondary).unwrap();
+    assert_eq!(complaint(&hastd), None);
+    let meet = |resuid| {
+        let (mut first, answer) = say_hello(&hastd, "disk1");
+        let mut second = hastd.connect();
+        let mut start = Start::from_nv(start_message("disk1", token_of(&answer)).view()).unwrap();
+        start.resuid = resuid;
+        send(&mut second, 2, &start.to_nv());
+        let answer = receive(&mut first);
+        (first, second, answer)
+    };
+    let served = meet(7);
+    eventually("a worker serves", || pid(&hastd) != 0);
+    drop(served);
+    eventually("the loss is shown", || {
+        let reason = complaint(&hastd).and_then(|details| details.reason);
+        reason.is_some_and(|reason| reason.contains("the other node closed it"))
+    });
+
+    for _ in 0..2 {
+        let (_first, _second, answer) = meet(8);
+        assert!(answer.contains("errmsg"), "{answer}");
+        eventually("the refusal is shown", || {
+            let reason = complaint(&hastd).and_then(|details| details.reason);
+            reason.is_some_and(|reason| reason.contains("hastctl create disk1"))
+        });
+    }
+    assert_eq!(hastd.logged("Resource unique ID mismatch"), 1, "said once");
+
+    let _served = meet(7);
+    eventually("it is served again", || {
+        let worker = hastd.status("disk1").worker;
+        worker.is_some_and(|worker| worker.extentsize != 0)
+    });
+}
+
+fn write(hastd: &Hastd, byte: u8) {
+    let address = ListenAddress::Unix(hastd.path("nbd"));
+    let mut client = Client::connect(&address, "disk1", PATIENCE).unwrap();
+    client.write(0, &[byte; 4096], true).unwrap();
+    client.disconnect().unwrap();
+}
+
+#[test]
+fn a_split_brain_is_shown_by_both_nodes_in_the_same_words() {
+    let b = node("127.0.0.1");
+    b.set_role("disk1", Role::Secondary).unwrap();
+    let a = node(&format!("127.0.0.1:{} source 127.0.0.1", b.port));
+    a.set_role("disk1", Role::Primary).unwrap();
+    let condition = |hastd: &Hastd| hastd.status("disk1").worker.map(|it| it.condition);
+    eventually("they are in step", || {
+        condition(&a) == Some(Condition::Complete)
+    });
+    b.set_role("disk1", Role::Primary).unwrap();
+    eventually("a is alone", || condition(&a) == Some(Condition::Degraded));
+    write(&a, 1);
+    write(&b, 2);
+    b.set_role("disk1", Role::Secondary).unwrap();
+
+    let sentence = |hastd: &Hastd| {
+        let mut found = None;
+        eventually("the split brain is shown", || {
+            let details = hastd.status("disk1").worker.and_then(|it| it.details);
+            let split = details.filter(|details| details.peer == PeerState::SplitBrain);
+            found = split.and_then(|details| details.reason);
+            found.is_some()
+        });
+        // The other node's address comes first.
+        let (_, sentence) = found.as_deref().unwrap().split_once("both nodes").unwrap();
+        sentence.to_owned()
+    };
+    assert!(sentence(&a).contains("hastctl create disk1"));
+    assert_eq!(sentence(&a), sentence(&b));
+    eventually("it is refused again", || {
+        b.logged("exitcode=78") >= 2 && complaint(&b).is_some()
+    });
+    let hooks = record(&b).matches("split-brain disk1\n").count();
+    assert_eq!(hooks, 1, "told once, however often it is tried");
 }
 
 #[test]

@@ -254,11 +254,18 @@ fn both_written_apart_is_split_brain_on_both() {
     assert_eq!(status.condition, Condition::Degraded);
     let details = status.details.unwrap();
     assert_eq!(details.peer, PeerState::SplitBrain);
-    assert!(details.reason.unwrap().contains("Split-brain condition!"));
+    let reason = details.reason.unwrap();
+    assert!(reason.contains("hastctl create disk1"), "{reason}");
     let heard = host.with_worker(|worker| {
         worker.hear(|message| *message == FromWorker::Hook(HookEvent::SplitBrain));
+        worker.hear(|message| matches!(message, FromWorker::Refused { .. }))
     });
-    assert!(heard.is_some());
+    let message = reason;
+    assert_eq!(
+        heard,
+        Some(FromWorker::Refused { exit: 78, message }),
+        "in the same words"
+    );
     // Tried again, and refused again, but told once.
     eventually("another try", || host.codes().contains(&78));
     assert_eq!(primary.hooks(HookEvent::SplitBrain), 1);
@@ -323,6 +330,8 @@ fn a_first_copy_shows_its_progress() {
             "{seen:?}"
         );
     }
+    let complete = host.with_worker(|secondary| secondary.becomes(Condition::Complete));
+    assert!(complete.is_some(), "the secondary knows it, too");
     primary.stop();
     assert!(host.end().data() == expected && a.data() == expected);
 }

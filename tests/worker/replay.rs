@@ -11,7 +11,7 @@ use hast::control::{Condition, PeerState};
 use hast::engine::primary::{Hello, Promotion};
 use hast::nv::Nv;
 use hast::wire::frame::{Limits, Message};
-use hast::wire::handshake::{Opening, Refusal};
+use hast::wire::handshake::Opening;
 use hast::wire::payload::{self, PayloadFields};
 use hast::wire::request::{Incoming, PeerCommand};
 use hast::worker::channel::{FromWorker, HookEvent, Introduction};
@@ -520,7 +520,12 @@ fn our_primary_takes_refusals_as_they_are_meant() {
     primary.hear(|message| *message == FromWorker::Hook(HookEvent::SplitBrain));
     let details = primary.status().details.unwrap();
     assert_eq!(details.peer, PeerState::SplitBrain);
-    assert!(details.reason.unwrap().contains(Refusal::SPLIT_BRAIN));
+    assert!(
+        details
+            .reason
+            .unwrap()
+            .contains("both nodes were written to while apart")
+    );
     drop(primary);
 
     set_image(&node, "resuid-mismatch.a", &data);
@@ -540,7 +545,7 @@ fn our_primary_takes_refusals_as_they_are_meant() {
     peer.greet(0);
     says(
         &primary,
-        "Remote node acts as init for the resource and not as secondary.",
+        "Remote node acts as init for the resource and not as secondary; run 'hastctl role secondary",
     );
 }
 

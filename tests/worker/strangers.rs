@@ -6,6 +6,7 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::thread;
 use std::time::Instant;
 
+use hast::control::Condition;
 use hast::engine::primary::{Hello, Promotion};
 use hast::nv::Nv;
 use hast::terms::{Checksum, Compression};
@@ -260,9 +261,64 @@ fn a_handshake_that_goes_wrong_is_tried_again() {
         let mut stream = listener.accept().unwrap().0;
         Message::read_from(&mut stream, Limits::PEER).unwrap();
         let _ = stream.write_all(&bytes);
+        drop(stream);
+        if bytes.is_empty() {
+            eventually("it says what happened", || {
+                let reason = primary.status().details.and_then(|details| details.reason);
+                reason.is_some_and(|reason| reason.contains("the other node closed the connection"))
+            });
+        }
     }
     accept(&listener).unwrap();
     drop(listener);
     primary.hear(|message| *message == FromWorker::Hook(hast::worker::channel::HookEvent::Connect));
+    assert_eq!(primary.stop(), 0);
+}
+
+/// Answers one request of a primary; what it was.
+fn answer(first: &mut TcpStream, second: &mut TcpStream) -> Nv {
+    let request = Message::read_from(first, Limits::PEER).unwrap().nv;
+    let mut reply = Nv::new();
+    reply.add_u64("seq", request.u64("seq").expect("an answer is wanted"));
+    let length = match request.u8("cmd") {
+        Some(1) => request.u64("length").unwrap() as u32,
+        _ => 0,
+    };
+    if length > 0 {
+        reply.add_u32("size", length);
+    }
+    let data = noise(1, length as usize);
+    second.write_all(&frame::encode(2, &reply, &data)).unwrap();
+    request
+}
+
+#[test]
+fn a_peer_that_hangs_is_noticed_though_nothing_is_written() {
+    let (_folder, a, _b) = nodes("");
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let connect = move || TcpStream::connect(address).map_err(|error| error.to_string());
+    let primary = Worker::primary(&a, Promotion::Asked, Box::new(connect));
+    let (mut first, mut second) = accept(&listener).unwrap();
+    assert_eq!(answer(&mut first, &mut second).u8("cmd"), Some(4));
+    primary.becomes(Condition::Complete);
+
+    // It is asked whether it is still there, and is.
+    let probe = answer(&mut first, &mut second);
+    assert_eq!(probe.u8("cmd"), Some(1));
+    assert_eq!(
+        (probe.u64("offset"), probe.u64("length")),
+        (Some(0), Some(512))
+    );
+    Message::read_from(&mut first, Limits::PEER).unwrap();
+    assert_eq!(primary.status().condition, Condition::Complete);
+
+    // It no longer is: the connections stay open, but no answer comes.
+    let since = Instant::now();
+    primary.becomes(Condition::Degraded);
+    assert!(since.elapsed() < 2 * a.resource.timeout);
+    let reason = primary.status().details.and_then(|details| details.reason);
+    assert!(reason.unwrap().contains("has not answered for 5 seconds"));
+    drop(listener);
     assert_eq!(primary.stop(), 0);
 }

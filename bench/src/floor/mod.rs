@@ -20,8 +20,9 @@ use std::time::Duration;
 use crate::Result;
 use crate::process::{Running, wait_until};
 
-/// Bytes read from a socket at once: many small messages, or a part of a large one.
-const INPUT: usize = 256 << 10;
+/// Bytes read from a socket ahead: many small messages, or the head of a large one, whose data then goes
+/// straight to its place.
+const INPUT: usize = 32 << 10;
 
 /// What precedes each request between the two: command, length, number, offset.
 #[derive(Debug, Clone, Copy)]

@@ -113,6 +113,7 @@ impl Primary {
         self.agreement = Agreement::Reached;
         self.ahead = Ahead::No;
         self.unconfirmed = false;
+        self.peer_inconsistent = false;
         self.source_localcnt = None;
         if self.copies.end() {
             actions.push(Action::Notice(Notice::SynchronisationDone));

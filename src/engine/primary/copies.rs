@@ -13,8 +13,15 @@ use crate::engine::{Command, MAX_REQUEST, Operation, Outcome, Owner, PeerState, 
 /// not helped by haste, and one that recovers should not wait for long.
 const RETRY_AFTER: u64 = 5_000;
 
-/// While the application has requests under way, this part of the window is used.
-const SHARE_WHILE_BUSY: u64 = 4;
+/// So many requests from one tick to the next, and the application counts as busy: it would be slowed
+/// down. One that asks less often waits for itself, and a synchronisation need not creep for it.
+const BUSY: u64 = 20;
+
+/// While it is busy, this part of the window is used.
+const SHARE_WHILE_BUSY: u64 = 32;
+
+/// The longest piece then: what the application sends waits behind it.
+const PIECE_WHILE_BUSY: u64 = 256 << 10;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Step {
@@ -165,10 +172,14 @@ impl Primary {
     /// Tells a peer that can be told that it lacks something.
     pub(super) fn tell_inconsistent(&mut self, actions: &mut Vec<Action>) {
         let state = PeerState::Inconsistent;
-        if self.map.behind().is_empty() || self.told == Some(state) {
+        let Some(peer) = self.together().copied() else {
+            return;
+        };
+        if self.map.behind().is_empty() {
             return;
         }
-        if !self.together().is_some_and(|peer| peer.extension) {
+        self.peer_inconsistent = true;
+        if !peer.extension || self.told == Some(state) {
             return;
         }
         self.told = Some(state);
@@ -195,18 +206,23 @@ impl Primary {
         if self.now >= self.copies.retry_at && !self.copies.failed.is_empty() {
             self.copies.failed.clear();
         }
-        let busy = !self.requests.is_empty();
-        let share = if busy {
-            self.copies.window / SHARE_WHILE_BUSY
+        let (share, longest) = if self.is_busy() {
+            let share = self.copies.window / SHARE_WHILE_BUSY;
+            (share.max(PIECE_WHILE_BUSY), PIECE_WHILE_BUSY)
         } else {
-            self.copies.window
+            (self.copies.window, MAX_REQUEST)
         };
-        while self.copies.in_flight < share.max(MAX_REQUEST) {
+        while self.copies.in_flight < share {
             let Some(extent) = self.extent_to_continue().or_else(|| self.extent_to_begin()) else {
                 return;
             };
-            self.begin_piece(extent, actions);
+            self.begin_piece(extent, longest, actions);
         }
+    }
+
+    /// Whether the application uses the device to a degree that it would notice.
+    fn is_busy(&self) -> bool {
+        self.submitted.max(self.submitted_before) >= BUSY
     }
 
     fn extent_to_continue(&self) -> Option<u64> {
@@ -274,11 +290,11 @@ impl Primary {
         Some(found)
     }
 
-    fn begin_piece(&mut self, extent: u64, actions: &mut Vec<Action>) {
+    fn begin_piece(&mut self, extent: u64, longest: u64, actions: &mut Vec<Action>) {
         let Some(copying) = self.copies.extents.get_mut(&extent) else {
             return;
         };
-        let length = MAX_REQUEST.min(copying.end - copying.next);
+        let length = longest.min(copying.end - copying.next);
         let range = Range::new(copying.next, length);
         copying.next += length;
         copying.outstanding += 1;

@@ -184,19 +184,19 @@ pub enum DisconnectReason {
     #[error("this node's data moved on during the handshake; meeting again")]
     MovedOn,
     /// What the handshake demands could not be stored.
-    #[error("the merged activemap or the metadata could not be stored")]
+    #[error("this node could not store its activemap or its metadata; look at its disk")]
     CannotStore,
     /// Its component was created anew, while this node counted on what the old one had.
     #[error(
-        "the peer's component was created anew, but this node lacks data that only the old one had; \
+        "the other node's component was created anew, but this node lacks data that only the old one had; \
          'hastctl role init' and 'role primary --force' go on without that data"
     )]
     PeerForgot,
     /// The peer could not set its state.
-    #[error("the peer could not store its state")]
+    #[error("the other node could not store its metadata; look at its disk")]
     PeerCannotStore,
     /// An answer nobody asked for.
-    #[error("the peer answered a request that was never sent")]
+    #[error("the other node answered a request that was never sent")]
     UnknownReply,
 }
 
@@ -236,6 +236,8 @@ pub struct Status {
     pub connected: bool,
     /// The peer has everything acknowledged: connected, nothing behind, nothing stale, state confirmed.
     pub up_to_date: bool,
+    /// The peer, connected or not, is of no one moment: it was left, or is, in the middle of a copy.
+    pub peer_inconsistent: bool,
     /// Bytes of extents that the peer lacks.
     pub behind: u64,
     /// Bytes of extents that this node lacks.

@@ -101,6 +101,9 @@ pub struct Primary {
     replication: Replication,
     patience: u64,
     now: u64,
+    /// Requests since the last tick, and in the time between the two before it.
+    submitted: u64,
+    submitted_before: u64,
 
     link: Link,
     agreement: Agreement,
@@ -112,6 +115,8 @@ pub struct Primary {
     source_localcnt: Option<u64>,
     /// What the peer was last told of its copy in this connection.
     told: Option<PeerState>,
+    /// The peer was written to while it lacked something, and was not brought up to date since.
+    peer_inconsistent: bool,
     /// Nothing was ever written, and the resuid was invented by this worker.
     virgin: bool,
     /// Counts what was acknowledged without the peer; see the module's invariants.
@@ -168,6 +173,8 @@ impl Primary {
             replication,
             patience,
             now: 0,
+            submitted: 0,
+            submitted_before: 0,
             link: Link::Apart,
             agreement: Agreement::Open,
             barrier: None,
@@ -176,6 +183,7 @@ impl Primary {
             source_localcnt: None,
             ahead: Ahead::No,
             told: None,
+            peer_inconsistent: false,
             virgin: false,
             raised: false,
             raise_generation: 0,
@@ -269,6 +277,7 @@ impl Primary {
         Status {
             connected: self.together().is_some(),
             up_to_date: self.agreement == Agreement::Reached,
+            peer_inconsistent: self.peer_inconsistent,
             behind: bytes(self.map.behind().count()),
             stale: bytes(self.map.stale().count()),
             synchronising: self.copies.progress(self.together().is_some()),
@@ -309,6 +318,7 @@ impl Primary {
 
     fn tick(&mut self, now: u64, actions: &mut Vec<Action>) {
         self.now = now;
+        self.submitted_before = std::mem::take(&mut self.submitted);
         self.metadata.retry();
         if !self.map.is_stored() || !self.waiting_mark.is_empty() {
             self.map.retry();

@@ -85,6 +85,7 @@ impl Primary {
             waiting_since: self.now,
         };
         self.requests.insert(request.id, pending);
+        self.submitted += 1;
         self.admit(request.id, actions);
     }
 

@@ -296,6 +296,23 @@ fn a_lonely_write_waits_for_the_raised_counter() {
 }
 
 #[test]
+fn a_peer_left_in_the_middle_of_a_copy_is_known_to_be() {
+    let mut bench = Bench::together(Replication::Fullsync);
+    let inconsistent = |bench: &Bench| bench.engine.status().peer_inconsistent;
+    bench.tell(Event::Disconnected);
+    bench.submit(1, Command::Write, BLOCK);
+    bench.settle();
+    assert!(!inconsistent(&bench), "it lacks a write, no more");
+    bench.connect(Source::Primary, 0, None);
+    assert!(inconsistent(&bench));
+    bench.tell(Event::Disconnected);
+    assert!(inconsistent(&bench));
+    bench.connect(Source::Primary, 0, None);
+    bench.settle();
+    assert!(!inconsistent(&bench));
+}
+
+#[test]
 fn the_counter_is_raised_once_until_the_two_agree_again() {
     let mut bench = Bench::new(Replication::Fullsync);
     for id in 1..4 {

@@ -107,6 +107,13 @@ impl Connection {
         self.admit(0, bytes)
     }
 
+    /// Whether a request with so many bytes would be admitted without waiting. Only the reader admits,
+    /// so that it stays true until it does.
+    pub(super) fn has_room(&self, bytes: usize) -> bool {
+        let state = lock(&self.state);
+        !state.closed && state.requests < MAX_REQUESTS && (bytes == 0 || state.bytes < MAX_BYTES)
+    }
+
     fn admit(&self, requests: usize, bytes: usize) -> Result<(), Closed> {
         let mut state = lock(&self.state);
         while !state.closed
@@ -317,38 +324,67 @@ impl Connection {
 /// Requests that went to the backend in one piece: `id` is the cookie.
 impl Requester for Connection {
     fn completed(self: Arc<Self>, done: Done) {
-        let bytes = done.length as usize;
-        match (
-            done.command,
-            checked_data(done.command, done.length, done.result),
-        ) {
-            (Command::Read, Ok(Some(data))) => {
-                let header = if self.structured {
-                    ReplyHeader::data_chunk(done.id, done.offset, done.length, true)
-                } else {
-                    ReplyHeader::simple(done.id, 0)
-                };
-                self.reply(Reply {
-                    header,
-                    data: Data::One(data),
-                    bytes,
-                    last: true,
-                });
+        let reply = self.reply_to(done);
+        self.reply(reply);
+    }
+
+    fn collect(self: Arc<Self>, done: Done) -> bool {
+        let reply = self.reply_to(done);
+        let mut state = lock(&self.state);
+        if state.closed {
+            return false;
+        }
+        state.queue.push_back(reply);
+        // Whoever is sending takes it along.
+        matches!(state.sender, Sender::Nobody)
+    }
+
+    fn flush(self: Arc<Self>) {
+        let mut state = lock(&self.state);
+        if state.closed || state.queue.is_empty() || !matches!(state.sender, Sender::Nobody) {
+            return;
+        }
+        state.sender = Sender::Completer;
+        drop(state);
+        self.pump();
+    }
+}
+
+impl Connection {
+    /// The answer to a request that went to the backend in one piece.
+    fn reply_to(&self, done: Done) -> Reply {
+        let Done {
+            id,
+            command,
+            offset,
+            length,
+            result,
+        } = done;
+        let checked = checked_data(command, length, result);
+        let (header, data) = match (command, checked) {
+            (Command::Read, Ok(Some(data))) if self.structured => {
+                let header = ReplyHeader::data_chunk(id, offset, length, true);
+                (header, Data::One(data))
             }
+            (Command::Read, Ok(Some(data))) => (ReplyHeader::simple(id, 0), Data::One(data)),
             (Command::Read, result) => {
                 let error = result.err().unwrap_or(Errno::EIO);
-                let header = self.read_error(done.id, error);
-                self.reply(Reply {
-                    header,
-                    data: Data::None,
-                    bytes,
-                    last: true,
-                });
+                (self.read_error(id, error), Data::None)
             }
-            (Command::Write, result) => self.answer(done.id, bytes, result.err()),
-            (Command::Zeroes | Command::Delete | Command::Flush, result) => {
-                self.answer(done.id, 0, result.err());
+            (_, result) => {
+                let number = result.err().map_or(0, error_number);
+                (ReplyHeader::simple(id, number), Data::None)
             }
+        };
+        let bytes = match command {
+            Command::Read | Command::Write => length as usize,
+            Command::Zeroes | Command::Delete | Command::Flush => 0,
+        };
+        Reply {
+            header,
+            data,
+            bytes,
+            last: true,
         }
     }
 }

@@ -84,6 +84,7 @@ impl Guest {
             max_request: shared.max_request,
             stall: shared.limits.stall,
             stopping: &shared.stopping,
+            ready: Vec::new(),
         }
         .run();
         match ended {

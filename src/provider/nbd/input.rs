@@ -109,6 +109,11 @@ impl Input {
         Ok(())
     }
 
+    /// Bytes that [`Input::fill`] has without receiving.
+    pub fn buffered(&self) -> usize {
+        self.end - self.start
+    }
+
     fn take_buffered(&mut self, item: &mut [u8]) -> usize {
         let taken = item.len().min(self.end - self.start);
         item[..taken].copy_from_slice(&self.buffer[self.start..self.start + taken]);

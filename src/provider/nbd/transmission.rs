@@ -14,7 +14,7 @@ use super::input::{Input, InputError, Wait};
 use super::protocol::{REQUEST_LENGTH, RequestHeader, command};
 use super::reply::{Data, Reply};
 use super::server::Export;
-use crate::provider::{Backend, BufferError, Command, MAX_REQUEST, ProviderRequest, lock};
+use crate::provider::{Backend, Buffer, BufferError, Command, MAX_REQUEST, ProviderRequest, lock};
 
 /// Why a client is read no further.
 #[derive(Debug, thiserror::Error)]
@@ -68,16 +68,25 @@ pub(super) struct Transmission<'a> {
     /// How long the rest of a request may take.
     pub stall: Duration,
     pub stopping: &'a AtomicBool,
+    /// Requests not handed over yet: never while the reader waits for anything.
+    pub ready: Vec<ProviderRequest>,
 }
+
+/// Requests handed over at once at most: beyond, the first would wait longer than it saves.
+const MAX_READY: usize = 32;
+/// A request longer than this is handed over at once: moving its bytes takes longer than that.
+const READY_BYTES: usize = 32 << 10;
 
 impl Transmission<'_> {
     /// Serves the client until it leaves or has to.
     pub(super) fn run(mut self) -> Ended {
         loop {
             if let Err(ended) = self.serve_one() {
+                self.hand_over();
                 return ended;
             }
             if self.stopping.load(Ordering::Relaxed) {
+                self.hand_over();
                 return Ended::Stopping;
             }
         }
@@ -85,6 +94,9 @@ impl Transmission<'_> {
 
     fn serve_one(&mut self) -> Result<(), Ended> {
         let mut bytes = [0; REQUEST_LENGTH];
+        if self.input.buffered() < REQUEST_LENGTH {
+            self.hand_over();
+        }
         self.input
             .fill(self.connection.socket(), &mut bytes, Wait::Idle(self.stall))?;
         let header = RequestHeader::decode(&bytes).map_err(Ended::BadMagic)?;
@@ -109,6 +121,7 @@ impl Transmission<'_> {
     }
 
     fn refuse(&mut self, header: &RequestHeader, error: Errno) -> Result<(), Ended> {
+        self.hand_over();
         self.connection.admit_request(0)?;
         if header.command == command::READ {
             let header = self.connection.read_error(header.cookie, error);
@@ -139,6 +152,9 @@ impl Transmission<'_> {
     }
 
     fn receive(&mut self, bytes: &mut [u8]) -> Result<(), Ended> {
+        if self.input.buffered() < bytes.len() {
+            self.hand_over();
+        }
         let wait = Wait::Within(self.stall);
         match self.input.fill(self.connection.socket(), bytes, wait) {
             // A payload was promised.
@@ -147,8 +163,27 @@ impl Transmission<'_> {
         }
     }
 
+    /// Hands over what is ready.
+    fn hand_over(&mut self) {
+        if !self.ready.is_empty() {
+            self.backend.submit_all(&mut self.ready);
+        }
+    }
+
+    /// A buffer, for which only a reader that holds nothing back waits.
+    fn buffer(&mut self, length: usize) -> Result<Buffer, BufferError> {
+        if let Some(buffer) = self.backend.buffer_now(length)? {
+            return Ok(buffer);
+        }
+        self.hand_over();
+        self.backend.buffer(length)
+    }
+
     fn issue(&mut self, range: Range) -> Result<(), Ended> {
         let length = range.end - range.start;
+        if length > u64::from(MAX_REQUEST) || range.fua {
+            self.hand_over();
+        }
         let compound = || Compound::new(self.connection.clone(), self.follower, range);
         match range.command {
             _ if length <= u64::from(MAX_REQUEST) && !range.fua => self.issue_single(range),
@@ -166,16 +201,13 @@ impl Transmission<'_> {
     /// The common case: one piece, and the connection itself is the requester.
     fn issue_single(&mut self, range: Range) -> Result<(), Ended> {
         let length = (range.end - range.start) as usize;
-        let data = match range.command {
-            Command::Read | Command::Write => {
-                self.connection.admit_request(length)?;
-                Some(self.backend.buffer(length)?)
-            }
-            Command::Zeroes | Command::Delete | Command::Flush => {
-                self.connection.admit_request(0)?;
-                None
-            }
-        };
+        let has_data = matches!(range.command, Command::Read | Command::Write);
+        let counted = if has_data { length } else { 0 };
+        if !self.connection.has_room(counted) {
+            self.hand_over();
+        }
+        self.connection.admit_request(counted)?;
+        let data = has_data.then(|| self.buffer(length)).transpose()?;
         let data = match data {
             Some(mut data) if range.command == Command::Write => {
                 self.receive(&mut data)?;
@@ -183,7 +215,7 @@ impl Transmission<'_> {
             }
             data => data,
         };
-        self.backend.submit(ProviderRequest::new(
+        self.ready.push(ProviderRequest::new(
             self.connection.clone(),
             range.cookie,
             range.command,
@@ -191,6 +223,9 @@ impl Transmission<'_> {
             length as u32,
             data,
         ));
+        if self.ready.len() >= MAX_READY || length > READY_BYTES {
+            self.hand_over();
+        }
         Ok(())
     }
 

@@ -57,6 +57,16 @@ impl Refusal {
         self.errmsg == Self::SPLIT_BRAIN
     }
 
+    /// Whether the two components are not of one data set.
+    pub fn is_resuid_mismatch(&self) -> bool {
+        self.errmsg.starts_with("Resource unique ID mismatch")
+    }
+
+    /// Whether the node that was asked is not secondary.
+    pub fn is_not_secondary(&self) -> bool {
+        self.errmsg.starts_with("Remote node acts as ")
+    }
+
     /// The message's entries.
     pub fn to_nv(&self) -> Nv {
         let mut nv = Nv::new();

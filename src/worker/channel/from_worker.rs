@@ -62,7 +62,7 @@ impl FromStr for HookEvent {
 pub enum FromWorker {
     /// The role is taken: component open and locked, promotion allowed, provider listening.
     Started,
-    /// It can not be; the worker exits with this code after it.
+    /// It can not be taken, or no longer be kept; the worker exits with this code after it.
     Refused {
         /// Of sysexits(3).
         exit: u8,

@@ -15,6 +15,7 @@ use crate::provider::{self, Buffer, BufferPool, Completion, ProviderRequest};
 use crate::wire::request::{ComponentState, PeerCommand, PeerRequest, StateReport};
 use crate::worker::local::{Content, Ended, Space, Task};
 use crate::worker::outbox::{Message, Outbox, Payload};
+use crate::worker::unanswered::Unanswered;
 
 /// The data of a request or of a piece of a synchronisation.
 #[derive(Debug)]
@@ -77,23 +78,21 @@ pub struct Core {
     /// By message number.
     reads: HashMap<u64, PeerRead>,
     /// Messages that the peer has not answered.
-    unanswered: usize,
-    /// An answer came since somebody looked.
-    heard: bool,
+    pub unanswered: Unanswered,
     next_id: u64,
     copies: BufferPool,
     actions: Vec<Action>,
 }
 
 impl Core {
-    /// Around a new engine; pieces of synchronisations take their buffers from `copies`.
-    pub fn new(engine: Primary, copies: BufferPool) -> Self {
+    /// Around a new engine; pieces of synchronisations take their buffers from `copies`. The size of a
+    /// sector is in bytes.
+    pub fn new(engine: Primary, copies: BufferPool, sector_size: u32) -> Self {
         Self {
             engine,
             held: HashMap::new(),
             reads: HashMap::new(),
-            unanswered: 0,
-            heard: false,
+            unanswered: Unanswered::new(sector_size),
             next_id: 0,
             copies,
             actions: Vec::new(),
@@ -105,19 +104,16 @@ impl Core {
         &self.engine
     }
 
-    /// How many messages the peer has not answered.
-    pub fn unanswered(&self) -> usize {
-        self.unanswered
-    }
-
     /// Requests, and pieces of synchronisations, whose data is kept.
     pub fn held(&self) -> usize {
         self.held.len()
     }
 
-    /// Whether an answer came since this was asked last.
-    pub fn take_heard(&mut self) -> bool {
-        std::mem::take(&mut self.heard)
+    /// Sends the peer something, nothing else being sent.
+    pub fn break_silence(&mut self, outbox: &Outbox) {
+        let together = self.engine.status().connected;
+        let request = self.unanswered.break_silence(together);
+        outbox.put(Message::Request(request, Payload::None));
     }
 
     /// Takes a request from the provider.
@@ -170,17 +166,11 @@ impl Core {
     /// Tells the engine something, and turns what it wants into work.
     pub fn step(&mut self, event: Event, outbox: &Outbox, work: &mut Work) {
         match &event {
-            Event::Reply {
-                received: false, ..
-            } => {
-                self.unanswered = self.unanswered.saturating_sub(1);
-                self.heard = true;
-            }
-            Event::Reply { received: true, .. } => self.heard = true,
+            Event::Reply { received, .. } => self.unanswered.answered(*received),
             Event::Disconnected => {
                 outbox.close();
                 self.reads.clear();
-                self.unanswered = 0;
+                self.unanswered.lost();
             }
             _ => {}
         }
@@ -358,7 +348,7 @@ impl Core {
     }
 
     fn send(&mut self, message: Message, outbox: &Outbox, work: &mut Work) {
-        self.unanswered += 1;
+        self.unanswered.sent();
         outbox.put(message);
         work.sends = true;
     }

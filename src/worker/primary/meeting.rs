@@ -49,6 +49,8 @@ pub struct State {
     trying: bool,
     met: bool,
     complaint: Option<String>,
+    /// Why this node itself closes the connection there is.
+    closing: Option<String>,
     split_brain: bool,
 }
 
@@ -91,6 +93,7 @@ impl Meeting {
                 trying: false,
                 met: false,
                 complaint: None,
+                closing: None,
                 split_brain: false,
             }),
             connections: Slot::default(),
@@ -115,6 +118,11 @@ impl Meeting {
     /// The engine says what goes into the second message.
     pub fn say(&self, hello: Hello) {
         self.hellos.put(Some(hello));
+    }
+
+    /// The connection is about to be closed by this node, for this reason.
+    pub fn closing(&self, why: String) {
+        lock(&self.state).closing.get_or_insert(why);
     }
 
     /// The engine does not want the meeting that is under way.
@@ -262,11 +270,12 @@ impl Primary {
     }
 
     fn complain(&self, error: &MeetingError) {
-        let complaint = error.to_string();
         let split_brain =
             matches!(error, MeetingError::Refused { refusal, .. } if refusal.is_split_brain());
         let mut state = lock(&self.meeting.state);
         state.trying = false;
+        let closing = state.closing.take();
+        let complaint = closing.map_or_else(|| error.to_string(), |why| format!("{error}: {why}"));
         let hook = split_brain && !std::mem::replace(&mut state.split_brain, split_brain);
         let new = state.complaint.as_ref() != Some(&complaint);
         state.complaint = Some(complaint.clone());
@@ -296,7 +305,11 @@ impl Primary {
         let remote = lock(&self.meeting.state).remote.clone().unwrap_or_default();
         let error = self.receive(inbox);
         self.part();
-        let complaint = format!("the connection to {remote} was lost: {error}");
+        let closing = lock(&self.meeting.state).closing.take();
+        let complaint = match closing {
+            Some(why) => format!("the connection to {remote} was closed: {why}"),
+            None => format!("the connection to {remote} was lost: {error}"),
+        };
         if !self.meeting.is_ending() {
             log::warn!("{complaint}");
         }
@@ -317,7 +330,11 @@ impl Primary {
     fn meet(self: &Arc<Self>, version: &mut u8) -> Result<Inbox, MeetingError> {
         let resource = lock(&self.resource).clone();
         let remote = resource.remote_text().to_owned();
-        lock(&self.meeting.state).trying = true;
+        {
+            let mut state = lock(&self.meeting.state);
+            state.trying = true;
+            state.closing = None;
+        }
         let talk = Talk {
             primary: self,
             resource,

@@ -25,16 +25,15 @@ use crate::disk::{self, Prepared};
 use crate::engine;
 use crate::engine::primary::{Event, Promotion, Start};
 use crate::provider::nbd::{Export, ListenAddress, Server};
-use crate::provider::{Backend, Buffer, BufferError, BufferPool, ProviderRequest};
+use crate::provider::{Answers, Backend, Buffer, BufferError, BufferPool, ProviderRequest};
 use crate::wire::PROTOCOL_VERSION;
-use crate::wire::request::PeerRequest;
 use crate::worker::channel::FromWorker;
 use crate::worker::counts::Counts;
 use crate::worker::exit;
 use crate::worker::link::Link;
 use crate::worker::local::{Ended, Local, Task};
 use crate::worker::lock;
-use crate::worker::outbox::{Message, Outbox, Payload, Style};
+use crate::worker::outbox::{Outbox, Style};
 use crate::worker::peer::Connection;
 use crate::worker::pool::{self, Pool};
 use crate::worker::refusal::RoleError;
@@ -125,7 +124,7 @@ impl Primary {
             checksum: resource.checksum,
         };
         Ok(Self {
-            core: Mutex::new(Core::new(engine, copies.clone())),
+            core: Mutex::new(Core::new(engine, copies.clone(), geometry.sector_size)),
             room: Condvar::new(),
             outbox: Outbox::new(style),
             local,
@@ -215,14 +214,16 @@ impl Primary {
                 work.sends = false;
                 self.outbox.drain();
             }
+            let mut answers = Answers::default();
             for (completion, result) in work.completions.drain(..) {
-                completion.complete(result);
+                answers.add(completion, result);
             }
+            drop(answers);
             self.announce(&mut work);
             let mut ended = std::mem::take(&mut work.ended);
-            let quick = here == Here::Quick && self.local.is_quick();
+            let here = here == Here::Quick;
             for task in work.tasks.drain(..) {
-                if quick && task.may_be_quick() {
+                if here && self.local.is_quick(&task) {
                     ended.push(self.local.carry_out(task));
                 } else if let Err(task) = self.pool.submit(task) {
                     ended.push(self.local.carry_out(task));
@@ -258,7 +259,7 @@ impl Primary {
     fn look_after_connection(&self) {
         let (unanswered, heard) = {
             let mut core = lock(&self.core);
-            (core.unanswered(), core.take_heard())
+            (core.unanswered.count(), core.unanswered.take_heard())
         };
         let mut watch = lock(&self.watch);
         watch.second(
@@ -268,15 +269,14 @@ impl Primary {
             heard,
         );
         if let Some(complaint) = watch.complaint(self.timeout()) {
-            log::warn!("closing the connection: {complaint}");
+            self.meeting.closing(complaint);
             self.shut_connection();
             watch.forgive();
         }
         let keepalive = watch.wants_keepalive();
         drop(watch);
         if keepalive && lock(&self.connection).is_some() {
-            self.outbox
-                .put(Message::Request(PeerRequest::KEEPALIVE, Payload::None));
+            lock(&self.core).break_silence(&self.outbox);
             self.outbox.drain();
         }
     }
@@ -294,17 +294,33 @@ fn fresh_resuid() -> io::Result<u64> {
 
 impl Backend for Primary {
     fn submit(&self, request: ProviderRequest) {
-        let command = core::command_of(request.command);
-        self.counts.count(command);
+        self.submit_all(&mut vec![request]);
+    }
+
+    fn submit_all(&self, requests: &mut Vec<ProviderRequest>) {
         let mut work = Work::default();
         let mut core = lock(&self.core);
-        while core.held() > MOST_HELD {
-            let waited = self.room.wait_timeout(core, LOOK);
-            core = waited.unwrap_or_else(PoisonError::into_inner).0;
+        for request in requests.drain(..) {
+            while core.held() > MOST_HELD {
+                // What was taken so far may be what is waited for.
+                drop(core);
+                self.carry_out(std::mem::take(&mut work), Here::Quick);
+                core = lock(&self.core);
+                if core.held() > MOST_HELD {
+                    let waited = self.room.wait_timeout(core, LOOK);
+                    core = waited.unwrap_or_else(PoisonError::into_inner).0;
+                }
+            }
+            let command = core::command_of(request.command);
+            self.counts.count(command);
+            core.submit(command, request, &self.outbox, &mut work);
         }
-        core.submit(command, request, &self.outbox, &mut work);
         drop(core);
         self.carry_out(work, Here::Quick);
+    }
+
+    fn buffer_now(&self, length: usize) -> Result<Option<Buffer>, BufferError> {
+        self.buffers.try_acquire(length)
     }
 
     fn buffer(&self, length: usize) -> Result<Buffer, BufferError> {
@@ -337,6 +353,9 @@ impl Station for Primary {
         let before = std::mem::replace(&mut *lock(&self.resource), resource.clone());
         self.tell(Event::SetReplication(replication), Here::Nothing);
         if self.meeting.reload(&before, &resource) {
+            self.meeting.closing(String::from(
+                "its addresses were changed in the configuration",
+            ));
             self.shut_connection();
         }
     }

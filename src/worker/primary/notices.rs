@@ -30,12 +30,9 @@ impl Primary {
     }
 
     fn disconnect(&self, reason: DisconnectReason) {
-        match reason {
-            DisconnectReason::MovedOn => {
-                log::info!("{reason}");
-                self.meeting.again();
-            }
-            _ => log::warn!("closing the connection: {reason}"),
+        self.meeting.closing(reason.to_string());
+        if reason == DisconnectReason::MovedOn {
+            self.meeting.again();
         }
         self.meeting.abandon();
         self.shut_connection();
@@ -58,14 +55,16 @@ impl Primary {
                 self.hook(HookEvent::SyncDone);
             }
             Notice::SynchronisationInterrupted => {
-                log::warn!("synchronisation interrupted");
+                log::warn!("synchronisation interrupted; it goes on when the other node is back");
                 self.hook(HookEvent::SyncInterrupted);
             }
             Notice::LocalStale => log::error!(
-                "the local component failed writes that the other node has: what it lacks is read from there"
+                "the local component fails writes: what it lacks is read from the other node; look at this \
+                 node's disk"
             ),
             Notice::PeerNeeded => log::error!(
-                "requests fail: the other node holds the only current copy, and is away"
+                "requests fail: the other node holds the only current copy, and is away; bring it back, or \
+                 go on without what only it has: 'hastctl role init', then 'role primary --force'"
             ),
         }
     }

@@ -56,7 +56,7 @@ impl Primary {
     pub(super) fn report(&self) -> WorkerStatus {
         let (status, unanswered) = {
             let core = lock(&self.core);
-            (core.engine().status(), core.unanswered())
+            (core.engine().status(), core.unanswered.count())
         };
         let mut statistics = self.counts.statistics(&self.local);
         statistics.activemap_update = status.map_updates;
@@ -106,19 +106,21 @@ impl Primary {
     }
 
     fn reason(&self, status: &Status, meeting: &State) -> Option<String> {
-        let connection = match condition(status) {
-            Condition::Complete => None,
-            Condition::Syncing => Some(String::from("the copies are being made equal")),
-            Condition::Degraded => Some(meeting.reason()),
-        };
-        let failure = self
-            .local
-            .last_failure()
-            .map(|failure| format!("last failure: {failure}"));
-        match (connection, failure) {
-            (Some(connection), Some(failure)) => Some(format!("{connection}; {failure}")),
-            (connection, failure) => connection.or(failure),
+        let mut reasons = Vec::new();
+        match condition(status) {
+            Condition::Complete => {}
+            Condition::Syncing => reasons.push(String::from("the copies are being made equal")),
+            Condition::Degraded => reasons.push(meeting.reason()),
         }
+        if status.stale > 0 && !status.connected {
+            reasons.push(format!(
+                "{} bytes are current on the other node only, and requests for them fail until it is \
+                 back",
+                status.stale
+            ));
+        }
+        reasons.extend(self.local.last_failure());
+        (!reasons.is_empty()).then(|| reasons.join("; "))
     }
 }
 
@@ -133,13 +135,41 @@ fn condition(status: &Status) -> Condition {
 fn peer_state(status: &Status, meeting: &State) -> PeerState {
     if meeting.is_split_brain() {
         PeerState::SplitBrain
-    } else if status.connected && (status.up_to_date || status.stale > 0) {
-        PeerState::UpToDate
-    } else if status.connected && status.behind > 0 {
+    } else if status.peer_inconsistent {
         PeerState::Inconsistent
-    } else if status.behind > 0 && meeting.has_met() {
+    } else if status.connected && (status.up_to_date || status.stale > 0) {
+        // What this node lacks is fetched from a peer that has everything.
+        PeerState::UpToDate
+    } else if !status.connected && status.behind > 0 && meeting.has_met() {
         PeerState::Outdated
     } else {
         PeerState::Unknown
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn complete_needs_a_peer_that_is_there_and_has_everything() {
+        for (connected, up_to_date, expected) in [
+            (true, true, Condition::Complete),
+            (true, false, Condition::Syncing),
+            (false, true, Condition::Degraded),
+            (false, false, Condition::Degraded),
+        ] {
+            let status = Status {
+                connected,
+                up_to_date,
+                peer_inconsistent: false,
+                behind: 0,
+                stale: 0,
+                synchronising: None,
+                map_updates: 0,
+                requests: 0,
+            };
+            assert_eq!(condition(&status), expected);
+        }
     }
 }

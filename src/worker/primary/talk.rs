@@ -2,7 +2,7 @@
 //!
 //! Never tries twice and never waits longer than the resource's timeout for anything.
 
-use std::io::{self, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -13,11 +13,12 @@ use crate::config::Resource;
 use crate::engine::handshake::Source;
 use crate::engine::primary::{Answer, Event, Hello};
 use crate::layout::Bitmap;
-use crate::wire::frame::{self, Limits, Message, ReadError};
+use crate::wire::frame::{self, FrameError, Limits, Message, ReadError};
 use crate::wire::handshake::{self, HandshakeError, HelloAnswer, Refusal, StartAnswer, SyncSource};
 use crate::wire::{EXTENSION_LEVEL, PROTOCOL_VERSION};
 use crate::worker::channel::FromWorker;
 use crate::worker::peer::{self, Connection};
+use crate::worker::refusal::explain;
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
@@ -32,11 +33,19 @@ pub(super) enum MeetingError {
         error: HandshakeError,
     },
     #[error("the handshake with {remote} failed: {error}")]
-    Receive { remote: String, error: ReadError },
-    #[error("{remote} refuses: {}", refusal.errmsg)]
-    Refused { remote: String, refusal: Refusal },
+    Receive { remote: String, error: FrameError },
     #[error(
-        "{remote} has {what} {theirs} where ours is {ours}; create both components with the same sizes"
+        "the handshake with {remote} failed: the other node closed the connection; see its log"
+    )]
+    Closed { remote: String },
+    #[error("{}", explain(refusal, resource))]
+    Refused {
+        resource: Box<Resource>,
+        refusal: Refusal,
+    },
+    #[error(
+        "{remote} has {what} {theirs} bytes where this node has {ours}; \
+         run 'hastctl create' with the same sizes on the node whose data is to be given up"
     )]
     Sizes {
         remote: String,
@@ -60,9 +69,15 @@ pub(super) struct Talk<'a> {
 impl Talk<'_> {
     pub(super) fn io(&self) -> impl Fn(io::Error) -> MeetingError + use<> {
         let remote = self.remote.clone();
-        move |error| MeetingError::Io {
-            remote: remote.clone(),
-            error,
+        move |error| {
+            let remote = remote.clone();
+            match error.kind() {
+                // What the system says of these means nothing to an administrator.
+                ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => {
+                    MeetingError::Closed { remote }
+                }
+                _ => MeetingError::Io { remote, error },
+            }
         }
     }
 
@@ -190,7 +205,7 @@ impl Talk<'_> {
         match answer {
             Ok(handshake::Answer::Accepted(answer)) => Ok(answer),
             Ok(handshake::Answer::Refused(refusal)) => Err(MeetingError::Refused {
-                remote: remote(),
+                resource: Box::new(self.resource.clone()),
                 refusal,
             }),
             Err(error) => Err(MeetingError::Handshake {
@@ -210,9 +225,12 @@ impl Talk<'_> {
         let received = Message::read_from(&mut Timed { socket, deadline }, limits);
         let restored = socket.set_read_timeout(Some(self.resource.timeout));
         restored.map_err(self.io())?;
-        received.map_err(|error| MeetingError::Receive {
-            remote: self.remote.clone(),
-            error,
+        received.map_err(|error| match error {
+            ReadError::Io(error) => self.io()(error),
+            ReadError::Frame(error) => MeetingError::Receive {
+                remote: self.remote.clone(),
+                error,
+            },
         })
     }
 }
@@ -225,12 +243,12 @@ struct Timed<'a> {
 
 impl Read for Timed<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let late = || io::Error::new(io::ErrorKind::TimedOut, "the other node answers too late");
+        let late = || io::Error::new(ErrorKind::TimedOut, "the other node answers too late");
         let wait = self.deadline.checked_duration_since(Instant::now());
         let wait = wait.filter(|wait| !wait.is_zero()).ok_or_else(late)?;
         self.socket.set_read_timeout(Some(wait))?;
         match self.socket.read(buffer) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(late()),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Err(late()),
             result => result,
         }
     }

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use super::arrivals::Arrival;
 use crate::engine::secondary::{Action, Event};
-use crate::engine::{self, Operation, Owner};
+use crate::engine::{self, Operation, Owner, PeerState};
 use crate::layout::Metadata;
 use crate::wire::request::PeerReply;
 use crate::worker::local::{Content, Ended, Space, Task};
@@ -65,6 +65,11 @@ impl Core {
     /// The metadata as it should be on the disk.
     pub fn metadata(&self) -> &Metadata {
         self.engine.metadata()
+    }
+
+    /// What the primary said last of the two copies.
+    pub fn told(&self) -> Option<PeerState> {
+        self.engine.told()
     }
 
     /// Takes a request that arrived.

@@ -18,13 +18,16 @@ use std::time::{Duration, Instant};
 
 use self::arrivals::{Arrival, Arrivals};
 use self::core::{Core, Work};
+use self::report::Sight;
 use self::serve::ServeError;
 use crate::config::Resource;
 use crate::control::{Queues, WorkerStatus};
 use crate::disk::{self, Prepared};
 use crate::engine;
+use crate::engine::handshake::Source;
 use crate::engine::secondary::Event;
 use crate::provider::BufferPool;
+use crate::wire::handshake::Refusal;
 use crate::worker::channel::{FromWorker, HookEvent, Introduction};
 use crate::worker::counts::Counts;
 use crate::worker::exit;
@@ -35,7 +38,7 @@ use crate::worker::lock;
 use crate::worker::outbox::{Outbox, Style};
 use crate::worker::peer::{self, Connection};
 use crate::worker::pool::{self, Pool};
-use crate::worker::refusal::RoleError;
+use crate::worker::refusal::{RoleError, explain};
 use crate::worker::station::{self, Ending, Station};
 use crate::worker::watch::Watch;
 
@@ -62,6 +65,12 @@ pub(super) struct Secondary {
     ending: Ending,
     /// Told to end; otherwise the end is a connection's loss.
     stopped: AtomicBool,
+    /// Who was the source when the two met.
+    source: Source,
+    /// The primary says how the copies are.
+    extension: bool,
+    /// Why the connection was lost, once it was.
+    lost: Mutex<Option<String>>,
     timeout: Duration,
     watch: Mutex<Watch>,
     pub(super) counts: Counts,
@@ -83,9 +92,9 @@ pub fn run(
     let [first, second] = connections;
     let incoming = peer::prepare(first, resource.timeout)?;
     let outgoing = peer::prepare(second, resource.timeout)?;
-    let metadata = match serve::answer(&local, resource, metadata, primary, &incoming) {
-        Ok(metadata) => metadata,
-        Err(error) => return Ok(refused(link, &error)),
+    let (metadata, source) = match serve::answer(&local, resource, metadata, primary, &incoming) {
+        Ok(agreed) => agreed,
+        Err(error) => return Ok(refused(link, resource, &error)),
     };
     incoming.set_read_timeout(Some(SILENCE))?;
     let connection = Arc::new(Connection { outgoing, incoming });
@@ -104,6 +113,9 @@ pub fn run(
         connection: connection.clone(),
         ending: Ending::new(link.clone()),
         stopped: AtomicBool::new(false),
+        source,
+        extension: primary.extension > 0,
+        lost: Mutex::default(),
         timeout: resource.timeout,
         watch: Mutex::default(),
         counts: Counts::default(),
@@ -116,23 +128,39 @@ pub fn run(
     let code = station::attend(link, &secondary.ending, &*secondary);
     secondary.end(threads);
     link.send(&FromWorker::Hook(HookEvent::Disconnect));
-    let stopped = secondary.stopped.load(Ordering::Relaxed);
-    Ok(code.unwrap_or(if stopped { exit::OK } else { exit::TEMPORARY }))
+    let lost = lock(&secondary.lost).take();
+    Ok(code.unwrap_or(match lost {
+        None => exit::OK,
+        Some(why) => {
+            let (exit, message) = (exit::TEMPORARY, lost_sentence(&why));
+            link.send(&FromWorker::Refused { exit, message });
+            exit
+        }
+    }))
 }
 
-/// Says why there is no agreement; returns the exit code.
-fn refused(link: &Link, error: &ServeError) -> u8 {
-    log::error!("{error}");
-    match error {
+fn lost_sentence(why: &str) -> String {
+    format!(
+        "the connection to the primary was lost: {why}; waiting for the primary to connect again"
+    )
+}
+
+/// Says why there is no agreement; returns the exit code. The main process logs it, where it has not been
+/// said before: a primary that is refused asks again and again.
+fn refused(link: &Link, resource: &Resource, error: &ServeError) -> u8 {
+    let (exit, message) = match error {
         ServeError::Refused(refusal) => {
             if *refusal == engine::handshake::Refusal::SplitBrain {
                 link.send(&FromWorker::Hook(HookEvent::SplitBrain));
             }
-            exit::CONFIG
+            let refusal = Refusal::new(refusal.to_string());
+            (exit::CONFIG, explain(&refusal, resource))
         }
-        ServeError::Io(_) => exit::TEMPORARY,
-        ServeError::Disk(error) => error.exit_code(),
-    }
+        ServeError::Io(_) => (exit::TEMPORARY, error.to_string()),
+        ServeError::Disk(error) => (error.exit_code(), error.to_string()),
+    };
+    link.send(&FromWorker::Refused { exit, message });
+    exit
 }
 
 impl Secondary {
@@ -157,7 +185,7 @@ impl Secondary {
         let inbox = Inbox::new(self.connection.incoming.clone());
         let error = Arrivals::new(self, inbox).receive();
         if !self.stopped.load(Ordering::Relaxed) {
-            log::warn!("the connection to the primary ended: {error}");
+            lock(&self.lost).get_or_insert_with(|| error.to_string());
         }
         // Nothing more is to be taken from it, but answers may still go out.
         let _ = self.connection.incoming.shutdown(std::net::Shutdown::Both);
@@ -213,9 +241,9 @@ impl Secondary {
                 self.outbox.drain();
             }
             let mut ended = Vec::new();
-            let quick = here && self.local.is_quick();
+
             for task in work.tasks.drain(..) {
-                if quick && task.may_be_quick() {
+                if here && self.local.is_quick(&task) {
                     ended.push(self.local.carry_out(task));
                 } else if let Err(task) = self.pool.submit(task) {
                     ended.push(self.local.carry_out(task));
@@ -254,20 +282,28 @@ impl Station for Secondary {
         let mut watch = lock(&self.watch);
         watch.second(self.outbox.progress(), self.outbox.is_stuck(), false, false);
         if let Some(complaint) = watch.complaint(self.timeout) {
-            log::warn!("closing the connection: {complaint}");
+            lock(&self.lost).get_or_insert(complaint);
             self.connection.shut();
             watch.forgive();
         }
     }
 
     fn status(&self) -> WorkerStatus {
-        let metadata = lock(&self.core).metadata().clone();
+        let core = lock(&self.core);
+        let extentsize = core.metadata().extentsize;
+        let sight = Sight {
+            inconsistent: core.metadata().inconsistent.is_some(),
+            source: self.source,
+            extension: self.extension,
+            told: core.told(),
+        };
+        drop(core);
         let queues = Queues {
             local: self.pool.waiting() as u64,
             send: self.outbox.waiting() as u64,
             ..Queues::default()
         };
-        report::report(&self.local, &metadata, &self.counts, queues)
+        report::report(&self.local, extentsize, sight, &self.counts, queues)
     }
 
     fn reload(&self, resource: Resource) {

@@ -29,14 +29,15 @@ pub enum ServeError {
     Disk(#[from] DiskError),
 }
 
-/// Answers the primary's second message; returns the metadata agreed on, which is on the disk.
+/// Answers the primary's second message; returns the metadata agreed on, which is on the disk, and who is
+/// the source of what has to be copied.
 pub fn answer(
     local: &Local,
     resource: &Resource,
     metadata: Metadata,
     primary: &Introduction,
     socket: &Socket,
-) -> Result<Metadata, ServeError> {
+) -> Result<(Metadata, Source), ServeError> {
     let facts = facts_of(local, &metadata);
     match handshake::decide(metadata, &primary.hello, primary.extension > 0) {
         Ok(agreement) => agree(local, resource, agreement, primary.version, socket),
@@ -54,7 +55,7 @@ fn agree(
     agreement: Agreement,
     version: u8,
     socket: &Socket,
-) -> Result<Metadata, ServeError> {
+) -> Result<(Metadata, Source), ServeError> {
     let Agreement {
         metadata,
         source,
@@ -90,7 +91,7 @@ fn agree(
         socket,
         &answer.encode(version, resource.compression, resource.checksum),
     )?;
-    Ok(metadata)
+    Ok((metadata, source))
 }
 
 fn facts_of(local: &Local, metadata: &Metadata) -> ComponentFacts {

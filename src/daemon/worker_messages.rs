@@ -1,0 +1,96 @@
+//! What workers say, and what is done about it.
+
+use mio::Token;
+
+use super::complaint::Complaint;
+use super::event_loop::Daemon;
+use super::hooks::Hook;
+use super::lifecycle::Event;
+use crate::logging::about;
+use crate::terms::Role;
+use crate::worker::channel::{FromWorker, HookEvent, ToWorker};
+
+impl Daemon {
+    /// Takes in one message.
+    pub(super) fn said(&mut self, name: &str, role: Role, token: Token, message: FromWorker) {
+        let _about = about(name, Some(role));
+        match message {
+            FromWorker::Started => {
+                if let Some(managed) = self.resources.get_mut(name) {
+                    managed.complaint = Complaint::default();
+                }
+                self.happen(name, Event::Started);
+            }
+            FromWorker::Refused { exit, message } => {
+                log::debug!("Worker process gives up (exitcode={exit}).");
+                if let Some(managed) = self.resources.get_mut(name)
+                    && managed.complaint.worker_says(message.clone())
+                {
+                    log::error!("{message}");
+                }
+                self.happen(name, Event::Refused);
+            }
+            FromWorker::Connect { number } => {
+                if let Some(managed) = self.resources.get(name) {
+                    self.connector.connect(
+                        &mut self.reactor,
+                        &mut self.resolver,
+                        &managed.resource,
+                        token,
+                        number,
+                    );
+                }
+            }
+            FromWorker::Report { number, status } => self.reported(name, number, &status),
+            FromWorker::Hook(event) => {
+                if self.is_news(name, event) {
+                    self.run_hook(name, event.word(), Vec::new());
+                }
+            }
+        }
+    }
+
+    /// A secondary has a worker for each attempt of the primary, and each finds the same split brain.
+    fn is_news(&mut self, name: &str, event: HookEvent) -> bool {
+        match (event, self.resources.get_mut(name)) {
+            (HookEvent::SplitBrain, Some(managed))
+                if managed.lifecycle.role() == Role::Secondary =>
+            {
+                managed.complaint.found_split_brain()
+            }
+            _ => true,
+        }
+    }
+
+    /// Runs the resource's `exec` program, where it has one.
+    pub(super) fn run_hook(&mut self, name: &str, event: &'static str, more: Vec<&'static str>) {
+        let exec = self
+            .resources
+            .get(name)
+            .and_then(|it| it.resource.exec.clone());
+        if let Some(path) = exec {
+            let hook = Hook {
+                path,
+                event,
+                resource: name.to_owned(),
+                more,
+            };
+            self.hooks.run(&mut self.reactor, hook);
+        }
+    }
+
+    /// Gives workers the connections that they asked for.
+    pub(super) fn hand_over_connections(&mut self) {
+        for outcome in self.connector.take() {
+            let Some(name) = self.workers.get(&outcome.worker).cloned() else {
+                continue;
+            };
+            let number = outcome.number;
+            let (message, descriptors) = match outcome.result {
+                Ok(connection) => (ToWorker::Connection { number }, vec![connection]),
+                Err(reason) => (ToWorker::ConnectionFailed { number, reason }, Vec::new()),
+            };
+            self.tell(&name, &message, descriptors);
+        }
+    }
+}
