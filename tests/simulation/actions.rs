@@ -14,6 +14,7 @@ use crate::world::{Happening, World};
 impl World {
     /// Carries one action out.
     pub fn primary_action(&mut self, node: usize, action: Action) {
+        self.oracle.issued(node, &action);
         match action {
             Action::ReadLocal(operation, range) => {
                 if let Some(buffer) = self.buffer(node, operation.owner, range) {
@@ -64,6 +65,7 @@ impl World {
                 self.begin(node, Work::Map(ticket, sectors));
             }
             Action::WriteMetadata(ticket, metadata) => {
+                self.observe_counters(node, &metadata);
                 self.begin(node, Work::Metadata(ticket, metadata));
             }
             Action::Complete(id, outcome) => self.complete(node, id, outcome),
@@ -100,9 +102,10 @@ impl World {
         let data = buffer
             .map(|b| b.borrow().values().to_vec())
             .unwrap_or_default();
-        // A flush fails where either copy does.
-        let faulted = faults[0] || (is_flush && faults[1]);
-        let excused = faulted || driver.wanting_peer;
+        let wanting_peer = driver.wanting_peer;
+        // A flush fails where either copy does, and so does a write while the peer's copy is the one to rely on.
+        let leaning = self.nodes[node].leans_on_peer();
+        let excused = faults[0] || wanting_peer || ((is_flush || leaning) && faults[1]);
         self.oracle.completed(id, outcome, &data, excused);
         if is_flush && self.profile.ambushes && self.rng.u8(..8) == 0 {
             let soon = self.profile.network_delay(&mut self.rng);
@@ -128,12 +131,21 @@ impl World {
         let Some(driver) = self.nodes[node].primary() else {
             return;
         };
-        let connection = driver.connection();
-        driver.link = Link::Closing;
-        if let Some(connection) = connection {
-            self.close_end(connection, node);
+        let Some(connection) = driver.connection() else {
+            return;
+        };
+        driver.link = Link::Closing(connection);
+        if let Some(link) = self.connections.get_mut(&connection) {
+            link.lose(node, &mut self.rng);
         }
-        self.after_up_to(2000, Happening::LinkGone { node, worker });
+        self.after_up_to(
+            10_000,
+            Happening::LinkGone {
+                node,
+                worker,
+                connection,
+            },
+        );
     }
 
     fn buffer(&mut self, node: usize, owner: Owner, range: Range) -> Option<Shared> {
@@ -185,6 +197,7 @@ impl World {
                 command,
                 range,
                 memsync,
+                copy: matches!(operation.owner, Owner::Engine(_)),
                 data,
             };
             self.send(connection, 1 - node, message);
@@ -199,7 +212,8 @@ impl World {
                     .primary()
                     .is_some_and(|driver| driver.from_peer);
                 let unsettled = self.unsettled(node);
-                self.oracle.in_step_soon(node, from_peer, &unsettled);
+                let disks = [&self.nodes[0].disk, &self.nodes[1].disk];
+                self.oracle.in_step_soon(node, from_peer, disks, &unsettled);
             }
             PeerState::Inconsistent => {}
             PeerState::Ahead => self.oracle.peer_ahead(node),

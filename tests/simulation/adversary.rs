@@ -2,9 +2,11 @@
 //! What operators then do about it is in `operators`.
 
 use hast::engine::primary::{Event, Promotion};
+use hast::engine::{Owner, Request};
 use hast::terms::{Replication, Role};
 
-use crate::node::Worker;
+use crate::disk::sectors;
+use crate::node::{Shared, Worker};
 use crate::world::{Happening, World};
 
 impl World {
@@ -56,20 +58,50 @@ impl World {
 
     fn kill_worker(&mut self, node: usize) {
         let was_primary = self.nodes[node].primary().is_some();
+        let waiting = self.unanswered(node);
         self.kill(node);
         if was_primary {
+            self.nodes[node].requeued = waiting;
             let worker = self.nodes[node].incarnation;
             self.after_up_to(200_000, Happening::Resume { node, worker });
         }
     }
 
+    /// What applications wait for, where the device outlives the worker and asks the next one again.
+    fn unanswered(&mut self, node: usize) -> Vec<(Request, Shared)> {
+        let lasting = self.profile.lasting_device;
+        let Some(driver) = self.nodes[node].primary().filter(|_| lasting) else {
+            return Vec::new();
+        };
+        let data = |request: &Request| driver.buffers.get(&Owner::Request(request.id)).cloned();
+        let requests = driver.requests.values();
+        requests
+            .filter_map(|request| Some((*request, data(request)?)))
+            .collect()
+    }
+
     /// The daemon replaces a primary worker that died.
     pub fn resume(&mut self, node: usize, worker: u64) {
+        let mut requeued = std::mem::take(&mut self.nodes[node].requeued);
         let this = &self.nodes[node];
         let wanted = this.powered && this.role == Role::Primary && this.incarnation == worker;
         let free = matches!(this.worker, Worker::None);
-        if wanted && free && self.promote(node, Promotion::Resumed).is_err() {
+        if !wanted || !free {
+            return;
+        }
+        if self.promote(node, Promotion::Resumed).is_err() {
             self.nodes[node].role = Role::Init;
+            return;
+        }
+        self.rng.shuffle(&mut requeued);
+        for (mut request, data) in requeued {
+            request.id = self.next_request;
+            self.next_request += 1;
+            let (start, values) = (
+                sectors(request.range).start,
+                data.borrow().values().to_vec(),
+            );
+            self.submit(node, request, |sector| values[sector - start]);
         }
     }
 
@@ -98,7 +130,8 @@ impl World {
         }
         self.kill(node);
         self.nodes[node].disk.power_cut(&mut self.rng);
-        self.oracle.power_cut(node);
+        let leant_on = self.nodes[1 - node].leans_on_peer();
+        self.oracle.power_cut(node, leant_on);
         self.nodes[node].powered = false;
         self.nodes[node].role = Role::Init;
         self.after_up_to(800_000, Happening::PowerOn { node });

@@ -154,6 +154,12 @@ impl Disk {
             .then_some(cached.durable)
     }
 
+    /// Whether a power cut now may leave this value in a sector.
+    pub fn may_hold(&self, sector: usize, value: Value) -> bool {
+        let cached = &self.data[sector];
+        cached.durable == value || cached.pending.contains(&value)
+    }
+
     /// Writes a sector into the cache.
     pub fn write(&mut self, sector: usize, value: Value) {
         self.data[sector].pending.push(value);

@@ -28,9 +28,13 @@ impl Oracle {
         }
     }
 
-    /// A node's cache is lost.
-    pub fn power_cut(&mut self, node: usize) {
+    /// A node's cache is lost. `leant_on`: it had the current copy of what the other, a primary, lacks.
+    pub fn power_cut(&mut self, node: usize, leant_on: bool) {
         self.views[node].iter_mut().for_each(View::power_cut);
+        if leant_on {
+            self.views[1 - node].iter_mut().for_each(View::power_cut);
+            self.allow_more(1 - node);
+        }
         // What it answered before, and the primary acknowledges only now, it no longer has.
         let peers = self
             .outstanding
@@ -39,8 +43,27 @@ impl Oracle {
         peers.for_each(|request| request.both = false);
     }
 
+    /// Reads under way on a node may return what its view lists now.
+    fn allow_more(&mut self, node: usize) {
+        for read in self.outstanding.values_mut() {
+            if read.node != node || read.command != Command::Read {
+                continue;
+            }
+            read.disturbed = true;
+            for (sector, allowed) in read.sectors.clone().zip(&mut read.allowed) {
+                allowed.extend(self.views[node][sector].values());
+            }
+        }
+    }
+
     /// A secondary's process died with early acknowledged writes to these sectors in its memory.
-    pub fn memory_lost(&mut self, node: usize, sectors: std::ops::Range<usize>, disk: &Disk) {
+    pub fn memory_lost(
+        &mut self,
+        node: usize,
+        leant_on: bool,
+        sectors: std::ops::Range<usize>,
+        disk: &Disk,
+    ) {
         let now = self.step();
         for request in self
             .outstanding
@@ -50,24 +73,45 @@ impl Oracle {
             request.both = false;
         }
         for sector in sectors {
-            let entry = View::found(disk.value(sector), now);
-            self.views[node][sector].0.push(Entry {
+            let entry = Entry {
                 binds: false,
-                ..entry
-            });
+                ..View::found(disk.value(sector), now)
+            };
+            if leant_on {
+                self.views[1 - node][sector].0.push(entry.clone());
+            }
+            self.views[node][sector].0.push(entry);
+        }
+        if leant_on {
+            self.allow_more(1 - node);
         }
     }
 
     /// A component is promoted. `claims`: its metadata says that it is consistent.
-    pub fn promoted(&mut self, node: usize, disk: &Disk, claims: bool, resumed: bool) {
+    pub fn promoted(
+        &mut self,
+        node: usize,
+        disk: &Disk,
+        claims: bool,
+        resumed: bool,
+        extension: bool,
+    ) {
         if resumed && !claims {
             return;
         }
+        let half_copied = std::mem::take(&mut self.half_copied[node]);
+        if claims && extension && half_copied {
+            self.broken(Rule::Lost, || {
+                format!("node {node} was promoted as consistent in the middle of being copied to")
+            });
+        }
+        // A base primary says nothing of copies between nodes in step.
+        let known = claims && (extension || !half_copied);
         let now = self.step();
         for sector in 0..self.views[node].len() {
             let value = disk.value(sector);
             let view = &mut self.views[node][sector];
-            if claims && !view.allows(value) {
+            if known && !view.allows(value) {
                 let allowed = view.values();
                 self.broken(Rule::Lost, || {
                     format!(
@@ -79,8 +123,7 @@ impl Oracle {
             }
             view.0.push(View::found(value, now));
         }
-        // A new worker can not know what its predecessor's peer had flushed.
-        self.apart[node].unflushed = false;
+        self.apart[node].unflushed &= resumed;
         if !claims {
             // Forced: what the other has and this one lacks is given up by an operator who was told so.
             self.apart[node].maybe = true;
@@ -90,8 +133,14 @@ impl Oracle {
 
     /// A component was made anew: it promises nothing, and what it had is given up.
     pub fn recreated(&mut self, node: usize) {
+        self.half_copied[node] = false;
         self.apart[node] = Apart::default();
         self.related = false;
+    }
+
+    /// What a secondary agreed to is on its disk: the two belong together.
+    pub fn agreed(&mut self) {
+        self.related = true;
     }
 
     /// A primary introduces itself: the decision can only be about what it has done so far.
@@ -99,13 +148,17 @@ impl Oracle {
         self.introduced[node] = self.apart[node].surely;
     }
 
-    /// What a secondary decided about a primary.
-    pub fn met(&mut self, primary: usize, decision: Result<Source, Refusal>) {
+    /// What a secondary decided about a primary, which has marks or none.
+    pub fn met(&mut self, primary: usize, marked: bool, decision: Result<Source, Refusal>) {
         let (mut ours, theirs) = (self.apart[primary], self.apart[1 - primary]);
         ours.surely = self.introduced[primary];
         // Two new components may each have been given a number before they ever met.
         let strangers = !self.related;
-        self.related |= decision.is_ok();
+        self.lacking[1 - primary] |= decision.is_ok();
+        // The primary's counter says from now on that the peer may lack something.
+        self.apart[primary].maybe |= marked && decision == Ok(Source::Primary);
+        // What the primary wrote to its source, the source may have lost since.
+        self.lacking[primary] |= decision == Ok(Source::Secondary);
         match decision {
             Err(Refusal::UniqueId { .. }) if strangers => {}
             Err(refusal) if !(ours.maybe && theirs.maybe) => self.broken(Rule::SplitBrain, || {
@@ -126,7 +179,7 @@ impl Oracle {
 
     /// A primary took the answer of its peer.
     pub fn connected(&mut self, primary: usize, session: u64, from_peer: bool, peer_lives: bool) {
-        self.step();
+        self.session_begun[primary] = self.step();
         self.sessions[primary] = Some(session);
         self.met[primary] += 1;
         let [ours, theirs] = [primary, 1 - primary].map(|node| self.apart[node]);
@@ -182,7 +235,7 @@ impl Oracle {
         if self.sessions[node].take().is_none() {
             return;
         }
-        let under_way = |o: &Outstanding| o.node == node && o.command != Command::Read;
+        let under_way = |o: &Outstanding| o.node == node && o.issued;
         self.apart[node].maybe |= self.outstanding.values().any(under_way);
         let changing = self.changing(node);
         let at_risk = |(sector, view): (usize, &View)| {
@@ -202,14 +255,27 @@ impl Oracle {
     }
 
     /// The primary tells the peer that it has everything: from here on the peer may know that.
-    pub fn in_step_soon(&mut self, primary: usize, from_peer: bool, unsettled: &BTreeSet<usize>) {
-        self.apart[primary].surely = false;
-        self.apart[1 - primary].surely = false;
-        self.share(primary, from_peer, unsettled);
+    pub fn in_step_soon(
+        &mut self,
+        primary: usize,
+        from_peer: bool,
+        disks: [&Disk; 2],
+        unsettled: &BTreeSet<usize>,
+    ) {
+        self.told = self.step();
+        self.half_copied[1 - primary] = false;
+        self.in_step();
+        self.share(primary, from_peer, disks, unsettled);
     }
 
-    /// The primary tells the peer that the peer is ahead.
+    /// The counters agree crosswise: nobody went on alone.
+    pub fn in_step(&mut self) {
+        self.apart.iter_mut().for_each(|apart| apart.surely = false);
+    }
+
+    /// The primary tells the peer that the peer is ahead: then it has all that the primary has.
     pub fn peer_ahead(&mut self, primary: usize) {
+        self.apart[primary].maybe = false;
         self.apart[1 - primary].maybe = true;
     }
 
@@ -218,18 +284,34 @@ impl Oracle {
         &mut self,
         primary: usize,
         from_peer: bool,
+        failing: bool,
+        disks: [&Disk; 2],
         unsettled: &BTreeSet<usize>,
     ) {
         self.apart = [Apart::default(); 2];
-        self.share(primary, from_peer, unsettled);
+        // A write that failed just now may yet be heard of.
+        let under_way = self.outstanding.values().filter(|o| o.issued);
+        let since = under_way.map(|o| o.begun).chain([self.told]).min();
+        if !failing && since > Some(self.last_fault) {
+            self.lacking = [false; 2];
+            self.faulted = false;
+        }
+        self.share(primary, from_peer, disks, unsettled);
     }
 
-    fn share(&mut self, primary: usize, from_peer: bool, unsettled: &BTreeSet<usize>) {
+    fn share(
+        &mut self,
+        primary: usize,
+        from_peer: bool,
+        disks: [&Disk; 2],
+        unsettled: &BTreeSet<usize>,
+    ) {
         let (from, to) = if from_peer {
             (1 - primary, primary)
         } else {
             (primary, 1 - primary)
         };
+        let flushed = self.last_flush[to].max(self.session_begun[primary]);
         for sector in 0..self.views[primary].len() {
             let new = self.views[from][sector].clone();
             let target = &mut self.views[to][sector];
@@ -242,7 +324,20 @@ impl Oracle {
                     .extend(old.into_iter().filter(|entry| !have.contains(&entry.id)));
                 target.0.iter_mut().for_each(|entry| entry.binds = false);
             } else {
-                *target = new;
+                // A write since that flush may be in the target's cache only, whatever was flushed at
+                // the source: what it replaced can come back there.
+                let cached = new.0.iter().any(|e| e.id != 0 && e.begun > flushed);
+                let old = std::mem::replace(target, new);
+                let kept = old.0.into_iter().filter(|entry| {
+                    let known = target.0.iter().any(|e| e.value == entry.value);
+                    cached && !known && disks[to].may_hold(sector, entry.value)
+                });
+                let kept: Vec<Entry> = kept.collect();
+                target.0.extend(kept.into_iter().map(|entry| Entry {
+                    only_after_cut: true,
+                    binds: false,
+                    ..entry
+                }));
             }
         }
     }

@@ -115,7 +115,9 @@ impl World {
             Worker::Secondary(driver) => {
                 for range in driver.only_in_memory() {
                     let lost = crate::disk::sectors(range);
-                    self.oracle.memory_lost(node, lost, &self.nodes[node].disk);
+                    let leant_on = self.nodes[1 - node].leans_on_peer();
+                    let disk = &self.nodes[node].disk;
+                    self.oracle.memory_lost(node, leant_on, lost, disk);
                 }
             }
         }

@@ -2,7 +2,7 @@
 //! checked at every step against the rules at the head of `oracle`.
 //!
 //! `HAST_SEED=n cargo test --test simulation replay` repeats a run, with its trace if HAST_TRACE=1 is set;
-//! `HAST_SEEDS=n cargo test --release --test simulation -- --nocapture long_run` plays n runs.
+//! `HAST_SEEDS=n cargo test --release --test simulation -- --ignored --nocapture long_run` plays n runs.
 
 mod actions;
 mod adversary;
@@ -15,6 +15,7 @@ mod operators;
 mod oracle;
 mod primary;
 mod profile;
+mod record;
 mod sabotage;
 mod secondary;
 mod view;
@@ -96,6 +97,14 @@ fn search(seeds: std::ops::Range<u64>, sabotage: Option<Sabotage>) -> Option<(u6
 }
 
 #[test]
+fn ordinary_runs() {
+    if let Some((seed, violation)) = search(0..ORDINARY_RUNS, None) {
+        panic!("{}", explain(seed, &violation));
+    }
+}
+
+#[test]
+#[ignore = "as many runs as HAST_SEEDS says; `make simulate` plays 100,000"]
 fn long_run() {
     let runs = number("HAST_SEEDS").unwrap_or(ORDINARY_RUNS);
     let first = number("HAST_FIRST_SEED").unwrap_or(0);
@@ -148,7 +157,7 @@ macro_rules! noticed {
 noticed! {
     a_map_write_skipped: SkipMapWrite => Unmarked;
     a_map_flush_skipped: SkipMapFlush => Unmarked;
-    a_metadata_flush_skipped: SkipMetadataFlush => SplitBrain | Lost | Stuck;
+    a_metadata_flush_skipped: SkipMetadataFlush => SplitBrain | Lost | Stuck | Refused;
     a_mark_cleared_early: ClearMarkEarly => Cleared | Unmarked;
     a_counter_not_raised: ForgetLocalcnt => SplitBrain | Lost | Stuck;
     an_answer_before_the_second_copy: AcknowledgeBeforePeer => Lost;
@@ -162,6 +171,8 @@ noticed! {
     a_copy_that_overtakes_a_write: StalePiece => UpToDate | Lost | Cleared;
     a_failure_of_the_peer_overlooked: TrustFailedReply => UpToDate | Lost | Cleared;
     a_failure_of_the_disk_overlooked: TrustFailedDisk => UpToDate | Lost | Cleared | Read;
+    a_window_ignored: WideWindow => Bound;
+    a_mark_that_stays: KeepInconsistentMark => Refused | Stuck;
     a_split_brain_ignored: IgnoreSplitBrain => SplitBrain;
     a_source_ignored: IgnoreSource => Read | UpToDate | Lost;
 }
@@ -171,9 +182,22 @@ noticed! {
 fn survey() {
     let runs = number("HAST_SEEDS").unwrap_or(ORDINARY_RUNS);
     let first = number("HAST_FIRST_SEED").unwrap_or(0);
-    let found: Vec<_> = (first..first + runs)
-        .filter_map(|seed| Some((seed, play(seed, None)?)))
-        .collect();
+    let share = |thread: u64| -> Vec<(u64, Violation)> {
+        let seeds = (first..first + runs).filter(|seed| seed % THREADS == thread);
+        seeds
+            .filter_map(|seed| Some((seed, play(seed, None)?)))
+            .collect()
+    };
+    let mut found: Vec<_> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..THREADS)
+            .map(|thread| scope.spawn(move || share(thread)))
+            .collect();
+        let ended = threads.into_iter();
+        ended
+            .flat_map(|thread| thread.join().expect("a run panicked"))
+            .collect()
+    });
+    found.sort_by_key(|(seed, _)| *seed);
     for (seed, violation) in &found {
         println!("SEED {seed} {:?} {}", violation.rule, violation.what);
     }

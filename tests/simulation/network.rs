@@ -38,6 +38,8 @@ pub enum Message {
         command: Command,
         range: Range,
         memsync: bool,
+        /// Part of a synchronisation.
+        copy: bool,
         data: Vec<Value>,
     },
     /// A state message.

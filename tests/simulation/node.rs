@@ -8,13 +8,14 @@ use std::rc::Rc;
 
 use fastrand::Rng;
 use hast::engine::handshake::{Agreement, MapSent};
-use hast::engine::{MapSector, Operation, Range};
-use hast::layout::{Geometry, Metadata};
+use hast::engine::{MapSector, Operation, Range, Request};
+use hast::layout::{Geometry, Inconsistent, Metadata};
 use hast::terms::Role;
 
 use crate::disk::{Disk, Reached, SECTOR, Value, sectors};
 use crate::primary::PrimaryDriver;
 use crate::secondary::SecondaryDriver;
+use crate::view::Moment;
 
 /// Data on its way: where it begins, in sectors, and what it is.
 #[derive(Debug)]
@@ -92,6 +93,8 @@ pub enum Work {
 pub struct Job {
     /// What it is.
     pub work: Work,
+    /// When it began.
+    pub begun: Moment,
     /// It will fail.
     pub fails: bool,
     /// The saboteur: leave durable writes in the cache, and flush nothing.
@@ -130,6 +133,8 @@ pub struct Node {
     pub jobs: BTreeMap<u64, Job>,
     /// A disk fault was injected.
     pub faulted: bool,
+    /// What applications still wait for while a dead primary worker is replaced.
+    pub requeued: Vec<(Request, Shared)>,
 }
 
 impl Node {
@@ -147,6 +152,7 @@ impl Node {
             fresh: false,
             jobs: BTreeMap::new(),
             faulted: false,
+            requeued: Vec::new(),
         }
     }
 
@@ -170,6 +176,15 @@ impl Node {
                 reached,
             );
         }
+    }
+
+    /// Whether it is a primary whose peer holds what its own component lacks.
+    pub fn leans_on_peer(&mut self) -> bool {
+        let said = self.disk.metadata().inconsistent == Some(Inconsistent::Mapped);
+        let known = self
+            .primary()
+            .is_some_and(|driver| driver.lacks_something());
+        self.role == Role::Primary && (said || known)
     }
 
     /// The primary, if one runs.

@@ -113,7 +113,11 @@ impl World {
                 && self.nodes[node].role == Role::Secondary
                 && matches!(self.nodes[node].worker, Worker::None)
                 && self.nodes[1 - node].primary().is_some();
-            if can {
+            if can && self.nodes[1 - node].leans_on_peer() {
+                // What this one has, the primary lacks: give the primary's copy up.
+                self.favourite = node;
+                self.stop(1 - node);
+            } else if can {
                 self.note(|| format!("node {node} is made anew"));
                 // Two new components count as equal: then they had better be.
                 let wipe = self.nodes[1 - node].disk.metadata().localcnt == 0;
@@ -171,7 +175,9 @@ impl World {
         let crosswise = ours.localcnt == theirs.remotecnt
             && ours.remotecnt == theirs.localcnt
             && ours.resuid == theirs.resuid;
-        if !crosswise || ours.inconsistent.is_some() || theirs.inconsistent.is_some() {
+        // Without state messages the mark goes only at the next meeting.
+        let marked = self.profile.extension && theirs.inconsistent.is_some();
+        if !crosswise || ours.inconsistent.is_some() || marked {
             self.oracle.broken(Rule::Stuck, || {
                 format!("at the end the metadata does not agree: {ours:?} {theirs:?}")
             });

@@ -12,6 +12,7 @@
 //!    there; an acknowledged flush that was answered within one session of fullsync or memsync covers
 //!    both nodes, any other the primary alone. When a primary becomes up to date, the peer's view becomes
 //!    the primary's. Whose data wins at a meeting is whose node acknowledged something apart.
+//!    None is promoted as consistent in the middle of being copied to, but by a base primary.
 //! 2. *Unmarked*: when a primary issues a write or delete, to its disk or the peer, and when that
 //!    happens on its own disk, every extent touched is marked in its durable map whatever a power cut did then.
 //! 3. *Cleared*: when a write of a map clears a mark, the other node's durable map has it, or all
@@ -19,12 +20,17 @@
 //! 4. *Up to date*: while `up_to_date` is shown and the peer lives, all sectors with nothing under way are equal.
 //! 5. *Split brain*: refused as split brain (or as foreign) if both nodes acknowledged a write, or a flush
 //!    of writes the peer may have lost, in full apart since they were last in step; and only if both at
-//!    least attempted one.
+//!    least attempted one (a primary that meets its peer with marks may have: its counter says so from then on).
 //! 6. *Read*: a read returns, per sector, a value not superseded when it was submitted or written while it
 //!    ran; a value once read with nothing under way stays until the next write.
 //! 7. *Stuck*: requests end in bounded time; they fail only after a fault of this disk or for want of the peer's
 //!    copy; once everything is healed, the copies become equal and the counters agree crosswise.
 //! 8. *Bound*: no more than the window of synchronisation is in flight.
+//! 9. *Refused*: a component is refused as inconsistent only if, since the two were last up to date, it was
+//!    the target of a meeting or a disk failed. Never are both marked unless a disk failed since.
+//!
+//! While a primary leans on its peer (part of its own component is out of date), a power cut of the peer
+//! counts as one of its own: only what was flushed is promised.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -53,6 +59,8 @@ pub enum Rule {
     Stuck,
     /// 8
     Bound,
+    /// 9
+    Refused,
     /// The engine used its interface in a way it documents as impossible.
     Interface,
 }
@@ -79,6 +87,8 @@ pub struct Outstanding {
     /// How many sessions there had been.
     pub met: u64,
     pub both: bool,
+    /// It reached a disk, or was sent.
+    pub issued: bool,
     /// For a read, per sector what it may return.
     pub allowed: Vec<Vec<Value>>,
     pub disturbed: bool,
@@ -106,6 +116,20 @@ pub struct Oracle {
     /// How many sessions each had.
     pub met: [u64; 2],
     pub apart: [Apart; 2],
+    /// A synchronisation onto the component began, and no end of it was told.
+    pub half_copied: [bool; 2],
+    /// Whether a component has a reason to be marked inconsistent.
+    pub lacking: [bool; 2],
+    /// When a disk last failed.
+    pub last_fault: Moment,
+    /// A disk failed since the two were last up to date.
+    pub faulted: bool,
+    /// When a peer was last told that it has everything.
+    pub told: Moment,
+    /// When the last flush of each component that succeeded began.
+    pub last_flush: [Moment; 2],
+    /// When the last session of each primary began.
+    pub session_begun: [Moment; 2],
     /// Whether a primary surely went on alone before it introduced itself.
     pub introduced: [bool; 2],
     /// The two belong to one data set.
@@ -125,6 +149,13 @@ impl Oracle {
             sessions: [None; 2],
             met: [0; 2],
             apart: [Apart::default(); 2],
+            half_copied: [false; 2],
+            lacking: [false; 2],
+            last_fault: 0,
+            faulted: false,
+            told: 0,
+            last_flush: [0; 2],
+            session_begun: [0; 2],
             introduced: [false; 2],
             related: false,
             violation: None,
@@ -166,9 +197,8 @@ impl Oracle {
             Command::Write | Command::Delete => {
                 self.add_write(id, begun, &sectors, &value);
                 self.disturb(node, &sectors, &value);
-                self.apart[node].maybe |= session.is_none();
             }
-            Command::Flush => self.apart[node].maybe |= session.is_none(),
+            Command::Flush => {}
         }
         let disturbed = command == Command::Read
             && self.outstanding.values().any(|o| o.changes(node, &sectors));
@@ -181,6 +211,7 @@ impl Oracle {
             session,
             met: self.met[node],
             both,
+            issued: false,
             allowed,
             disturbed,
         };

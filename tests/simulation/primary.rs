@@ -24,8 +24,8 @@ pub enum Link {
     Meeting(u64),
     /// Requests may flow.
     Up(u64),
-    /// Closed by the engine, which has not been told yet.
-    Closing,
+    /// Closed by the engine, which has not been told yet: what came before may still be handed to it.
+    Closing(u64),
 }
 
 /// A primary worker.
@@ -57,7 +57,8 @@ impl PrimaryDriver {
         self.up_to_date
     }
 
-    fn lacks_something(&self) -> bool {
+    /// Whether parts of its component are out of date.
+    pub fn lacks_something(&self) -> bool {
         self.engine.status().stale > 0
     }
 
@@ -65,8 +66,13 @@ impl PrimaryDriver {
     pub fn connection(&self) -> Option<u64> {
         match self.link {
             Link::Meeting(connection) | Link::Up(connection) => Some(connection),
-            Link::Apart | Link::Closing => None,
+            Link::Apart | Link::Closing(_) => None,
         }
+    }
+
+    /// Whether messages of a connection still reach the engine.
+    fn listens_to(&self, connection: u64) -> bool {
+        self.connection() == Some(connection) || self.link == Link::Closing(connection)
     }
 }
 
@@ -77,6 +83,8 @@ impl World {
         let replication = self.profile.replication;
         let this = &mut self.nodes[node];
         this.disk.open();
+        let now = self.oracle.step();
+        self.oracle.flushed(node, now);
         let metadata = this.disk.metadata().clone();
         let claims = metadata.inconsistent.is_none();
         let start = Start {
@@ -94,6 +102,11 @@ impl World {
             Ok(engine) => engine,
             Err(refused) => {
                 self.note(|| format!("node {node}: {promotion:?} refused: {refused}"));
+                // Without state messages the mark goes only at the next meeting.
+                if self.profile.extension {
+                    let disks = [&self.nodes[0].disk, &self.nodes[1].disk];
+                    self.oracle.refused(node, disks);
+                }
                 return Err(refused);
             }
         };
@@ -106,8 +119,13 @@ impl World {
         let this = &mut self.nodes[node];
         this.role = Role::Primary;
         this.incarnation += 1;
-        self.oracle
-            .promoted(node, &this.disk, claims, promotion == Promotion::Resumed);
+        self.oracle.promoted(
+            node,
+            &this.disk,
+            claims,
+            promotion == Promotion::Resumed,
+            self.profile.extension,
+        );
         this.worker = Worker::Primary(Box::new(PrimaryDriver {
             engine,
             link: Link::Apart,
@@ -166,11 +184,19 @@ impl World {
         if let Some(driver) = self.nodes[node].primary() {
             driver.sent.clear();
         }
-        if let Link::Meeting(connection) | Link::Up(connection) = link {
+        if let Link::Meeting(connection) | Link::Up(connection) | Link::Closing(connection) = link {
             self.close_end(connection, node);
         }
         self.feed_primary(node, Event::Disconnected);
         self.after_up_to(self.profile.reconnect, Happening::Connect { node, worker });
+    }
+
+    /// The connection that the engine wanted closed is.
+    pub fn link_gone(&mut self, node: usize, connection: u64) {
+        let link = self.nodes[node].primary().map(|driver| driver.link);
+        if link == Some(Link::Closing(connection)) {
+            self.link_lost(node);
+        }
     }
 
     /// A message from the secondary arrived.
@@ -179,7 +205,7 @@ impl World {
         let Some(driver) = self.nodes[node].primary() else {
             return;
         };
-        if driver.connection() != Some(connection) {
+        if !driver.listens_to(connection) {
             return;
         }
         match message {
@@ -191,16 +217,18 @@ impl World {
                 source,
                 map,
             } => {
-                driver.link = Link::Up(connection);
-                driver.from_peer = source == hast::engine::handshake::Source::Secondary;
+                if driver.connection() == Some(connection) {
+                    driver.link = Link::Up(connection);
+                    driver.from_peer = source == hast::engine::handshake::Source::Secondary;
+                }
                 let answer = Answer {
                     localcnt,
                     remotecnt,
                     virgin,
                     source,
                     map: map.map(|bytes| Bitmap::from_bytes(extents, &bytes)),
-                    extension: true,
-                    memsync: true,
+                    extension: self.profile.extension,
+                    memsync: self.profile.memsync,
                 };
                 self.feed_primary(node, Event::Connected(Box::new(answer)));
                 if self.profile.ambushes && self.rng.u8(..3) == 0 {

@@ -46,6 +46,12 @@ pub struct Profile {
     pub weights: [u32; 9],
     /// Primaries may lose their power soon after they met their peer.
     pub ambushes: bool,
+    /// Peers understand state messages.
+    pub extension: bool,
+    /// Peers understand memsync.
+    pub memsync: bool,
+    /// The device outlives the primary worker: what was under way is asked again.
+    pub lasting_device: bool,
     /// Operators force what is refused.
     pub forceful: bool,
 }
@@ -53,9 +59,15 @@ pub struct Profile {
 impl Profile {
     /// The profile of a seed: the mode by turns, the rest by chance.
     pub fn draw(seed: u64, rng: &mut Rng) -> Self {
-        let data = rng.u64(64..=256);
-        let extent = [2, 4, 8][rng.usize(..3)];
-        let geometry = Geometry::new(4096 + 512 + data * SECTOR, SECTOR as u32, extent * 512)
+        // Few runs have a map of several sectors, and more data than the window holds.
+        let large = rng.u8(..100) == 0;
+        let (data, extent) = if large {
+            (rng.u64(4200..=5000), 1)
+        } else {
+            (rng.u64(64..=256), [2, 4, 8][rng.usize(..3)])
+        };
+        let map = if large { 2 } else { 1 };
+        let geometry = Geometry::new(4096 + (map + data) * SECTOR, SECTOR as u32, extent * 512)
             .expect("a small component is divided");
         let mut weights = [0; 9];
         for weight in &mut weights {
@@ -89,6 +101,9 @@ impl Profile {
             network_time: rng.u64(20..=10_000),
             weights,
             ambushes: rng.u8(..3) == 0,
+            extension: rng.u8(..6) > 0,
+            memsync: rng.u8(..8) > 0,
+            lasting_device: rng.bool(),
             forceful: rng.bool(),
         }
     }

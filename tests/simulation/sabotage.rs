@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use hast::engine::handshake::{Agreement, MapSent, Refusal, Source};
 use hast::engine::primary::{Action, Answer, Event, Start};
 use hast::engine::{Command, Owner, Range, secondary};
-use hast::layout::Metadata;
+use hast::layout::{Inconsistent, Metadata};
 
 use crate::disk::{Value, sectors};
 use crate::node::Work;
@@ -49,6 +49,10 @@ pub enum Sabotage {
     IgnoreSplitBrain,
     /// The primary believes itself current whatever the secondary says.
     IgnoreSource,
+    /// A synchronisation takes no heed of its window.
+    WideWindow,
+    /// The secondary stays inconsistent although it was told that it is not.
+    KeepInconsistentMark,
     /// A promotion does not look at the inconsistent mark.
     PromoteInconsistent,
 }
@@ -89,6 +93,9 @@ impl Saboteur {
         self.last_map.clear();
         if self.is(Sabotage::PromoteInconsistent) {
             start.metadata.inconsistent = None;
+        }
+        if self.is(Sabotage::WideWindow) {
+            start.window *= 16;
         }
         start
     }
@@ -138,12 +145,14 @@ impl Saboteur {
 
     /// What a secondary does.
     pub fn secondary_actions(&self, actions: &mut [secondary::Action]) {
-        if !self.is(Sabotage::DropInconsistentMark) {
-            return;
-        }
+        let mark = match self.sabotage {
+            Some(Sabotage::DropInconsistentMark) => None,
+            Some(Sabotage::KeepInconsistentMark) => Some(Inconsistent::Unmapped),
+            _ => return,
+        };
         for action in actions {
             if let secondary::Action::WriteMetadata(_, metadata) = action {
-                metadata.inconsistent = None;
+                metadata.inconsistent = mark;
             }
         }
     }

@@ -23,6 +23,8 @@ struct Incoming {
     command: Command,
     range: Range,
     memsync: bool,
+    /// Part of a synchronisation.
+    copy: bool,
     executed: bool,
     buffer: Shared,
 }
@@ -91,14 +93,23 @@ impl World {
             return;
         }
         self.nodes[node].disk.open();
+        let now = self.oracle.step();
+        self.oracle.flushed(node, now);
+        let extension = self.profile.extension;
         let metadata = self.nodes[node].disk.metadata().clone();
         let before = metadata.clone();
         let decision = self
             .saboteur
-            .decide(handshake::decide(metadata, &hello, true), &before);
+            .decide(handshake::decide(metadata, &hello, extension), &before);
         self.note(|| format!("node {node} meets {hello:?}: {decision:?}"));
+        let marked = self.nodes[1 - node]
+            .disk
+            .map_bytes()
+            .iter()
+            .any(|byte| *byte != 0);
         self.oracle.met(
             1 - node,
+            marked,
             decision
                 .as_ref()
                 .map(|a| a.source)
@@ -133,6 +144,7 @@ impl World {
             return;
         }
         self.nodes[node].fresh = false;
+        self.oracle.agreed();
         let disk = &self.nodes[node].disk;
         let map = match agreement.map {
             MapSent::Nothing => None,
@@ -182,6 +194,7 @@ impl World {
                 command,
                 range,
                 memsync,
+                copy,
                 data,
             } => {
                 let start = sectors(range).start;
@@ -192,6 +205,7 @@ impl World {
                     command,
                     range,
                     memsync,
+                    copy,
                     executed: false,
                     buffer,
                 };
@@ -213,6 +227,7 @@ impl World {
                     command,
                     range,
                     memsync: false,
+                    copy: false,
                     executed: true,
                     buffer,
                 };
@@ -241,7 +256,9 @@ impl World {
         let mut actions = Vec::new();
         engine.handle(event, &mut actions);
         self.saboteur.secondary_actions(&mut actions);
-        self.note(|| format!("node {node} secondary {event:?} -> {actions:?}"));
+        if !(matches!(event, Event::Tick) && actions.is_empty()) {
+            self.note(|| format!("node {node} secondary {event:?} -> {actions:?}"));
+        }
         for action in actions {
             self.secondary_action(node, action);
         }
@@ -336,6 +353,9 @@ impl World {
         let driver = self.nodes[node].secondary();
         if let Some(incoming) = driver.and_then(|driver| driver.requests.get_mut(&id)) {
             incoming.executed = true;
+            if incoming.copy && incoming.command == Command::Write {
+                self.oracle.copied_to(node);
+            }
         }
     }
 }

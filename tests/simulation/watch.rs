@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use hast::engine::{Owner, Range};
+use hast::layout::Metadata;
 
 use crate::disk::{Disk, SECTOR, sectors};
 use crate::oracle::Rule;
@@ -62,11 +63,36 @@ impl World {
         }
         let unsettled = self.unsettled(node);
         if began {
-            self.oracle.became_up_to_date(node, from_peer, &unsettled);
+            let mut jobs = self.nodes.iter().flat_map(|node| node.jobs.values());
+            let failing = jobs.any(|job| job.fails);
+            let disks = [&self.nodes[0].disk, &self.nodes[1].disk];
+            self.oracle
+                .became_up_to_date(node, from_peer, failing, disks, &unsettled);
         }
         if began || self.rng.u8(..16) == 0 {
             let disks = [&self.nodes[0].disk, &self.nodes[1].disk];
             self.oracle.compare(node, disks, &unsettled);
+        }
+    }
+
+    /// A primary stores these counters. Without state messages it is by them alone that two nodes
+    /// come to be in step.
+    pub fn observe_counters(&mut self, node: usize, ours: &Metadata) {
+        let theirs = self.nodes[1 - node].disk.metadata();
+        let crosswise = ours.localcnt == theirs.remotecnt && ours.remotecnt == theirs.localcnt;
+        let falls = ours.localcnt < self.nodes[node].disk.metadata().localcnt;
+        if self.profile.extension || !crosswise || !falls {
+            return;
+        }
+        if self.peer_lives(node) {
+            let from_peer = self.nodes[node]
+                .primary()
+                .is_some_and(|driver| driver.from_peer);
+            let unsettled = self.unsettled(node);
+            let disks = [&self.nodes[0].disk, &self.nodes[1].disk];
+            self.oracle.in_step_soon(node, from_peer, disks, &unsettled);
+        } else {
+            self.oracle.in_step();
         }
     }
 

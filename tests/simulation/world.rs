@@ -34,10 +34,16 @@ pub enum Happening {
     Closed { connection: u64, node: usize },
     /// The clock of a primary worker.
     Tick { node: usize, worker: u64 },
+    /// The clock of a secondary worker, if one runs.
+    Look { node: usize },
     /// A primary worker tries to connect.
     Connect { node: usize, worker: u64 },
     /// A primary hears that the connection it closed is gone.
-    LinkGone { node: usize, worker: u64 },
+    LinkGone {
+        node: usize,
+        worker: u64,
+        connection: u64,
+    },
     /// The daemon replaces a worker that died.
     Resume { node: usize, worker: u64 },
     /// A stop takes too long for its daemon.
@@ -118,6 +124,7 @@ impl World {
         world.after(0, Happening::Review);
         for node in 0..2 {
             world.after_up_to(10_000, Happening::Application { node });
+            world.after_up_to(world.profile.tick, Happening::Look { node });
         }
         world.after_up_to(world.profile.calamity * 2, Happening::Adversary);
         world
@@ -209,7 +216,15 @@ impl World {
                 self.feed_primary(node, engine::primary::Event::Tick(self.now / 1000));
             }
             Happening::Connect { node, worker } if self.runs(node, worker) => self.connect(node),
-            Happening::LinkGone { node, worker } if self.runs(node, worker) => self.link_lost(node),
+            Happening::LinkGone {
+                node,
+                worker,
+                connection,
+            } if self.runs(node, worker) => self.link_gone(node, connection),
+            Happening::Look { node } => {
+                self.after(self.profile.tick, Happening::Look { node });
+                self.feed_secondary(node, engine::secondary::Event::Tick);
+            }
             Happening::Impatience { node, worker } if self.runs(node, worker) => {
                 self.oracle
                     .broken(Rule::Stuck, || format!("node {node} does not stop"));
@@ -246,12 +261,14 @@ impl World {
         if fails {
             self.note(|| format!("node {node} disk fault: {work:?}"));
             self.nodes[node].faulted = true;
+            self.oracle.faulted();
         }
         let unflushed = self.saboteur.unflushed(&work);
         self.nodes[node].jobs.insert(
             job,
             Job {
                 work,
+                begun: self.oracle.step(),
                 fails,
                 unflushed,
             },
@@ -266,6 +283,9 @@ impl World {
         };
         self.nodes[node].carry_out(&job, &mut self.rng);
         let outcome = if job.fails { Err(Errno::EIO) } else { Ok(()) };
+        if let (Work::Flush(_), Ok(())) = (&job.work, outcome) {
+            self.oracle.flushed(node, job.begun);
+        }
         match job.work {
             Work::Read(operation, ..) | Work::Flush(operation) => {
                 self.local_done(node, operation, outcome);
@@ -292,6 +312,7 @@ impl World {
             Work::ClearMap => self.let_successor_in(node),
             Work::Agree(connection, agreement) => {
                 self.agreed(node, connection, &agreement, job.fails);
+                self.let_successor_in(node);
             }
         }
     }
