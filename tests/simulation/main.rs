@@ -2,7 +2,7 @@
 //! checked at every step against the rules at the head of `oracle`.
 //!
 //! `HAST_SEED=n cargo test --test simulation replay` repeats a run, with its trace if HAST_TRACE=1 is set;
-//! `HAST_SEEDS=n cargo test --release --test simulation -- --ignored --nocapture long_run` plays n runs.
+//! `HAST_SEEDS=n cargo test --release --test simulation -- --nocapture long_run` plays n runs.
 
 mod actions;
 mod adversary;
@@ -97,14 +97,6 @@ fn search(seeds: std::ops::Range<u64>, sabotage: Option<Sabotage>) -> Option<(u6
 }
 
 #[test]
-fn ordinary_runs() {
-    if let Some((seed, violation)) = search(0..ORDINARY_RUNS, None) {
-        panic!("{}", explain(seed, &violation));
-    }
-}
-
-#[test]
-#[ignore = "as many runs as HAST_SEEDS says; `make simulate` plays 100,000"]
 fn long_run() {
     let runs = number("HAST_SEEDS").unwrap_or(ORDINARY_RUNS);
     let first = number("HAST_FIRST_SEED").unwrap_or(0);
