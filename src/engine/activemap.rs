@@ -150,13 +150,13 @@ impl Activemap {
         }
     }
 
-    /// Whether a write other than the one under way in `range` changed its extents after `epoch`, or may yet.
-    pub fn is_shared_since(&self, range: Range, epoch: Epoch) -> bool {
+    /// Whether a write to an extent of `range` ended on both copies after `epoch`.
+    pub fn is_written_since(&self, range: Range, epoch: Epoch) -> bool {
         let mut extents = self.geometry.extents_of(range.offset, range.length);
         extents.any(|extent| {
             self.active
                 .get(&extent)
-                .is_some_and(|active| active.writes > 1 || active.written > epoch)
+                .is_some_and(|active| active.written > epoch)
         })
     }
 
@@ -256,7 +256,12 @@ impl Activemap {
         self.writing.is_none() && (!self.urgent || self.changed.is_empty())
     }
 
-    /// Whether there is anything to write that nobody waits for.
+    /// Whether a write of the map is under way.
+    pub fn is_writing(&self) -> bool {
+        self.writing.is_some()
+    }
+
+    /// Whether the disk has the map as it is.
     pub fn is_tidy(&self) -> bool {
         self.writing.is_none() && self.changed.is_empty()
     }

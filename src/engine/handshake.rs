@@ -19,7 +19,8 @@ pub enum Source {
 /// Which map goes into the answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MapSent {
-    /// None: neither node ever wrote.
+    /// None, as neither node ever finished a write; but the one on the disk where that has marks: a
+    /// first write may have reached the component before its resuid did.
     Nothing,
     /// The one on the secondary's disk.
     OnDisk,

@@ -147,7 +147,9 @@ impl World {
         self.oracle.agreed();
         let disk = &self.nodes[node].disk;
         let map = match agreement.map {
-            MapSent::Nothing => None,
+            MapSent::Nothing => {
+                Some(disk.map_bytes()).filter(|map| map.iter().any(|byte| *byte != 0))
+            }
             MapSent::OnDisk => Some(disk.map_bytes()),
             MapSent::Everything => Some(vec![0xff; self.nodes[node].geometry.map_size as usize]),
         };

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use fastrand::Rng;
 use hast::engine::{self, Operation, Outcome};
+use hast::terms::Replication;
 use nix::errno::Errno;
 
 use crate::network::{Connection, Message, Time};
@@ -100,7 +101,12 @@ impl World {
     /// The world of a seed.
     pub fn new(seed: u64, sabotage: Option<Sabotage>, tracing: bool) -> Self {
         let mut rng = Rng::with_seed(seed);
-        let profile = Profile::draw(seed, &mut rng);
+        let mut profile = Profile::draw(seed, &mut rng);
+        if sabotage == Some(Sabotage::FlushOvertakes) {
+            // In the other modes nothing is acknowledged that a flush could overtake.
+            profile.replication = Replication::Memsync;
+            profile.memsync = true;
+        }
         let node = || Node::new(profile.geometry, profile.keepdirty);
         let mut world = Self {
             now: 0,

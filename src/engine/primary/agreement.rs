@@ -58,7 +58,8 @@ impl Primary {
                     self.agreement = Agreement::Flushing;
                 }
             }
-            Agreement::Noting(generation) if self.metadata.is_durable(generation) => {
+            // With whatever changed since: the peer hears of it.
+            Agreement::Noting(_) if self.metadata.is_durable(self.metadata.generation()) => {
                 if peer.extension {
                     self.tell_consistent(peer.localcnt, actions);
                 } else {

@@ -101,7 +101,8 @@ impl Primary {
             Link::Introducing {
                 generation,
                 hello: None,
-            } if self.metadata.is_durable(generation) => {
+                // All of it: a count that the peer hears of must not be forgotten with this worker.
+            } if self.metadata.is_durable(self.metadata.generation()) => {
                 let metadata = self.metadata.get();
                 let hello = Hello {
                     resuid: metadata.resuid,

@@ -133,6 +133,8 @@ pub struct Primary {
     next_seq: u64,
     copies: Copies,
     waiting_mark: Vec<u64>,
+    /// Writes that only the peer has so far.
+    leaders: BTreeSet<u64>,
     waiting_link: VecDeque<u64>,
     waiting_copy: BTreeSet<u64>,
     waiting_peer: BTreeSet<u64>,
@@ -197,6 +199,7 @@ impl Primary {
             next_seq: 1,
             copies: Copies::new(window),
             waiting_mark: Vec::new(),
+            leaders: BTreeSet::new(),
             waiting_link: VecDeque::new(),
             waiting_copy: BTreeSet::new(),
             waiting_peer: BTreeSet::new(),
@@ -351,7 +354,8 @@ impl Primary {
         if !idle || !self.stop_barrier(actions) {
             return;
         }
-        if (self.map.is_tidy() || self.stop_failed) && self.metadata.is_settled() {
+        let written = self.map.is_tidy() || (self.stop_failed && !self.map.is_writing());
+        if written && self.metadata.is_settled() {
             self.stop = Stop::Stopped;
             actions.push(Action::Stopped);
         }

@@ -85,6 +85,12 @@ impl Primary {
                 errno,
             },
         );
+        self.leaders.insert(id);
+        self.flush_after(id, actions);
+    }
+
+    /// Makes durable what the peer has.
+    fn flush_after(&mut self, id: u64, actions: &mut Vec<Action>) {
         let epoch = self.map.begin_barrier();
         if let Some(pending) = self.requests.get_mut(&id) {
             pending.epoch = Some(epoch);
@@ -103,6 +109,42 @@ impl Primary {
             range: none,
             memsync: false,
         });
+    }
+
+    /// Whether another write in the extents of `range` is under way.
+    fn is_written_beside(&self, id: u64, range: Range) -> bool {
+        let whole = self.whole_extents(range);
+        self.requests.iter().any(|(other, pending)| {
+            *other != id
+                && pending.stage == Stage::Running
+                && pending.request.command.mutates()
+                && pending.request.range.overlaps(whole)
+        })
+    }
+
+    /// Whether an extent of `range` becomes stale here as soon as the peer has made a write to it durable.
+    pub(super) fn is_about_to_be_stale(&self, range: Range) -> bool {
+        let whole = self.whole_extents(range);
+        self.leaders.iter().any(|id| {
+            self.requests.get(id).is_some_and(|pending| {
+                matches!(pending.stage, Stage::Leading { flushed: false, .. })
+                    && pending.request.range.overlaps(whole)
+                    && !self.is_stale(pending.request.range)
+            })
+        })
+    }
+
+    fn is_stale(&self, range: Range) -> bool {
+        let mut extents = self.geometry.extents_of(range.offset, range.length);
+        extents.all(|extent| self.map.stale().test(extent))
+    }
+
+    /// The extents that a range touches, from the first's beginning to the last's end.
+    fn whole_extents(&self, range: Range) -> Range {
+        let extents = self.geometry.extents_of(range.offset, range.length);
+        let (start, _) = self.geometry.range_of(*extents.start());
+        let (last, length) = self.geometry.range_of(*extents.end());
+        Range::new(start, last + length - start)
     }
 
     /// Whether the peer lacks something, or does not know yet that it lacks nothing.
@@ -200,7 +242,7 @@ impl Primary {
             }
             Written::Failed(reached) if generation <= reached => {
                 self.ahead = Ahead::No;
-                for id in self.leading() {
+                for id in self.leaders.clone() {
                     self.finish_leading(id, Err(Errno::EIO), actions);
                 }
             }
@@ -219,7 +261,14 @@ impl Primary {
         let range = pending.request.range;
         let epoch = pending.epoch.unwrap_or_default();
         let peer_has_it = matches!(outcome, Ok(()) | Err(Errno::EOPNOTSUPP));
-        if !peer_has_it || self.may_peer_lack() || self.map.is_shared_since(range, epoch) {
+        if peer_has_it
+            && (self.is_written_beside(id, range) || self.map.is_written_since(range, epoch))
+        {
+            // An extent becomes stale with all that is in it: what else was written there has to be
+            // durable at the peer, too. No more comes meanwhile, so that this ends.
+            return self.flush_after(id, actions);
+        }
+        if !peer_has_it || self.may_peer_lack() {
             self.set_behind(range);
             self.map.end(range, false);
             return self.finish_leading(id, Err(errno), actions);
@@ -240,6 +289,7 @@ impl Primary {
         );
         self.declare_ahead(actions);
         self.settle_leading(actions);
+        self.wake_waiting_copy(actions);
     }
 
     fn settle_leading(&mut self, actions: &mut Vec<Action>) {
@@ -249,7 +299,7 @@ impl Primary {
         if self.ahead != Ahead::Told || !noted {
             return;
         }
-        for id in self.leading() {
+        for id in self.leaders.clone() {
             let stage = self.requests.get(&id).map(|pending| &pending.stage);
             if matches!(stage, Some(Stage::Leading { flushed: true, .. })) {
                 self.finish_leading(id, Ok(()), actions);
@@ -262,13 +312,15 @@ impl Primary {
             return;
         };
         let range = pending.request.range;
+        self.leaders.remove(&id);
         self.finish(id, outcome, actions);
         self.release_range(range, actions);
+        self.wake_waiting_copy(actions);
     }
 
     /// The peer went away before a write that only it has could be acknowledged.
     pub(super) fn leading_lost(&mut self, actions: &mut Vec<Action>) {
-        for id in self.leading() {
+        for id in std::mem::take(&mut self.leaders) {
             let Some(pending) = self.requests.get(&id) else {
                 continue;
             };
@@ -286,12 +338,5 @@ impl Primary {
             }
             self.release_range(range, actions);
         }
-    }
-
-    fn leading(&self) -> Vec<u64> {
-        let leading = self.requests.iter().filter_map(|(id, pending)| {
-            matches!(pending.stage, Stage::Leading { .. }).then_some(*id)
-        });
-        leading.collect()
     }
 }

@@ -63,7 +63,14 @@ fn agree(
         virgin,
     } = agreement;
     let map = match map {
-        MapSent::Nothing => Vec::new(),
+        MapSent::Nothing => {
+            let map = local.read_map()?;
+            if map.is_empty() {
+                Vec::new()
+            } else {
+                to_bytes(local, &map)
+            }
+        }
         MapSent::OnDisk => to_bytes(local, &local.read_map()?),
         MapSent::Everything => {
             let mut map = Bitmap::new(local.geometry().extents);
