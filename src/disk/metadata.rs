@@ -138,11 +138,6 @@ fn check_geometry(component: &Component, metadata: &Metadata) -> Result<Geometry
     Ok(geometry)
 }
 
-/// The sector of the map on disk that holds an extent's bit, counted from the map's beginning.
-pub fn map_sector_of(geometry: &Geometry, extent: u64) -> u64 {
-    Bitmap::byte_of(extent) / u64::from(geometry.sector_size)
-}
-
 impl Component {
     /// Reads the metadata.
     ///
@@ -174,26 +169,8 @@ impl Component {
 
     /// Writes the whole activemap. It survives a power cut after the next flush.
     pub fn write_map(&self, geometry: &Geometry, map: &Bitmap) -> Result<(), DiskError> {
-        self.write_map_sectors(geometry, 0, &map.to_bytes(geometry.map_size as usize))
-    }
-
-    /// Writes whole sectors of the activemap, from `first_sector` (see [`map_sector_of`]) on, as
-    /// [`Bitmap::copy_bytes`] gives them. They survive a power cut after the next flush.
-    pub fn write_map_sectors(
-        &self,
-        geometry: &Geometry,
-        first_sector: u64,
-        bytes: &[u8],
-    ) -> Result<(), DiskError> {
-        let at = first_sector * u64::from(geometry.sector_size);
-        assert!(
-            at + bytes.len() as u64 <= geometry.map_size
-                && (bytes.len() as u64).is_multiple_of(u64::from(geometry.sector_size)),
-            "{} bytes from {at} on are no sectors of a map of {}",
-            bytes.len(),
-            geometry.map_size
-        );
-        self.write_at(bytes, METADATA_SIZE as u64 + at)
+        let bytes = map.to_bytes(geometry.map_size as usize);
+        self.write_at(&bytes, METADATA_SIZE as u64)
     }
 
     pub(super) fn encoded(&self, metadata: &Metadata) -> Result<Vec<u8>, DiskError> {

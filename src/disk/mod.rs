@@ -16,4 +16,4 @@ mod tests;
 
 pub use component::{Access, Component, FILE_SECTOR};
 pub use error::{DiskError, DiskErrorKind, Operation};
-pub use metadata::{CreateOptions, Prepared, create, map_sector_of, open_for_use};
+pub use metadata::{CreateOptions, Prepared, create, open_for_use};
