@@ -117,6 +117,8 @@ pub struct Secondary {
     told: Option<PeerState>,
     /// A write failed here that the primary may not know of yet when it says that all is well.
     failed: bool,
+    /// The inconsistent mark was asked for and could not be stored: nothing may be changed without it.
+    unmarked: bool,
 }
 
 impl Secondary {
@@ -133,6 +135,7 @@ impl Secondary {
             map_cleared: false,
             told: None,
             failed: false,
+            unmarked: false,
         }
     }
 
@@ -187,6 +190,14 @@ impl Secondary {
     }
 
     fn received(&mut self, request: Request, memsync: bool, actions: &mut Vec<Action>) {
+        if self.unmarked && request.command.mutates() {
+            actions.push(Action::Reply {
+                id: request.id,
+                received: false,
+                outcome: Err(Errno::EIO),
+            });
+            return;
+        }
         if !self.map_cleared {
             self.map_cleared = true;
             actions.push(Action::ClearMap);
@@ -321,6 +332,9 @@ impl Secondary {
         };
         if outcome.is_ok() {
             self.told = Some(change.state);
+        }
+        if change.state == PeerState::Inconsistent {
+            self.unmarked = outcome.is_err();
         }
         actions.push(Action::Reply {
             id: change.id,

@@ -11,7 +11,7 @@
 //! peer's own may be cleared, which its first request allows it to do.
 
 use super::agreement::Agreement;
-use super::requests::Side;
+use super::requests::{Side, Stage};
 use super::{Action, Ahead, Answer, DisconnectReason, Hello, Notice, Primary, Sent};
 use crate::engine::handshake::Source;
 use crate::engine::metadata_log::{Generation, Written};
@@ -246,6 +246,7 @@ impl Primary {
         self.told = None;
         if was_together {
             self.agreement = Agreement::Open;
+            self.doubt_unfinished();
             if !self.map.lose_peer().is_empty() {
                 self.unconfirmed = true;
             }
@@ -260,6 +261,17 @@ impl Primary {
         }
         self.wake_waiting_link(actions);
         self.wake_waiting_copy(actions);
+    }
+
+    /// What the peer has done, but this node not yet: unflushed there, it may be gone with the peer, and
+    /// what ends only now is not among the extents that were found unflushed.
+    fn doubt_unfinished(&mut self) {
+        for pending in self.requests.values_mut() {
+            let changes = pending.request.command.mutates() && pending.stage == Stage::Running;
+            if changes && pending.remote == Side::Done {
+                pending.remote = Side::Lost;
+            }
+        }
     }
 
     /// The connection ended before this was answered.

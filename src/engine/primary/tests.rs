@@ -648,3 +648,20 @@ fn a_stop_still_fetches_what_a_request_waits_for() {
     );
     assert_eq!(actions.last(), Some(&Action::Stopped));
 }
+
+#[test]
+fn what_only_the_peer_had_finished_is_doubted_when_it_goes() {
+    let mut bench = Bench::together(Replication::Fullsync);
+    bench.submit(1, Command::Write, BLOCK);
+    let seq = bench.sent(Command::Write);
+    bench.reply(seq, false, Ok(()));
+    bench.tell(Event::Disconnected);
+    bench.local(1, Ok(()));
+    assert_eq!(bench.completed(1), Some(Ok(())));
+    assert_eq!(
+        bench.engine.status().behind,
+        EXTENT,
+        "it was not flushed there"
+    );
+    assert_eq!(bench.stored.localcnt, 1);
+}

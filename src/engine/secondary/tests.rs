@@ -197,3 +197,17 @@ fn a_failed_write_marks_the_component_before_it_is_answered() {
     let (metadata, _) = bench.store(&actions);
     assert_eq!(metadata.inconsistent, None, "told again, and copied since");
 }
+
+#[test]
+fn nothing_is_changed_where_the_inconsistent_mark_could_not_be_stored() {
+    let mut bench = Bench::new();
+    let actions = bench.state(1, PeerState::Inconsistent);
+    bench.receive(2, Command::Write, 0);
+    let [Action::WriteMetadata(ticket, _)] = &actions[..] else {
+        panic!("{actions:?}")
+    };
+    let actions = bench.tell(Event::MetadataWritten(*ticket, Err(Errno::EIO)));
+    let refused = Err(Errno::EIO);
+    assert_eq!(actions[..2], [reply(1, refused), reply(2, refused)]);
+    assert!(!actions.contains(&write(2, 0)));
+}
