@@ -5,5 +5,9 @@ pub mod descriptors;
 pub mod device;
 #[cfg(target_os = "linux")]
 pub mod durable;
+pub mod gate;
+pub mod headers;
+pub mod ioctl;
+pub mod layout;
 pub mod spawn;
 pub mod syslog;
