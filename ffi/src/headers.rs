@@ -18,4 +18,9 @@ pub struct Claims {
 }
 
 /// What all modules say.
-pub const CLAIMS: &[Claims] = &[crate::device::freebsd::CLAIMS, crate::gate::CLAIMS];
+pub const CLAIMS: &[Claims] = &[
+    crate::capsicum::CLAIMS,
+    crate::device::freebsd::CLAIMS,
+    crate::gate::CLAIMS,
+    crate::jail::CLAIMS,
+];

@@ -145,6 +145,7 @@ native! {
     u64 => Type::Wide(1),
     i64 => Type::Wide(1),
     [i64; 2] => Type::Wide(2),
+    [u64; 2] => Type::Wide(2),
     usize => Type::Pointer,
     *mut u8 => Type::Pointer,
 }
