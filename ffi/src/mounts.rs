@@ -63,7 +63,8 @@ mod system {
 
     /// A field up to its NUL.
     fn text(field: &[c_char]) -> Vec<u8> {
-        let bytes = field.iter().map(|character| character.cast_unsigned());
+        // Signed on some machines.
+        let bytes = field.iter().map(|character| character.to_ne_bytes()[0]);
         bytes.take_while(|byte| *byte != 0).collect()
     }
 }
