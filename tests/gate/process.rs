@@ -2,7 +2,7 @@
 //! are gone from the kernel.
 
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Condvar, Mutex};
 use std::thread::{self, JoinHandle, ThreadId};
 
 use hast::provider::gate::kernel::{
@@ -23,15 +23,26 @@ pub struct Process {
 }
 
 struct Life {
-    /// Held for reading by whatever it does.
-    alive: RwLock<bool>,
+    state: Mutex<State>,
+    /// It does less.
+    fewer: Condvar,
     threads: Mutex<HashSet<ThreadId>>,
+}
+
+struct State {
+    alive: bool,
+    /// Things it is doing. What begins while it dies is not done any more.
+    doing: usize,
 }
 
 impl Process {
     pub fn new(model: &Model, memory: &Arc<Memory>) -> Self {
         let life = Life {
-            alive: RwLock::new(true),
+            state: Mutex::new(State {
+                alive: true,
+                doing: 0,
+            }),
+            fewer: Condvar::new(),
             threads: Mutex::default(),
         };
         Self {
@@ -43,7 +54,10 @@ impl Process {
 
     /// SIGKILL.
     pub fn kill(&self) {
-        *self.life.alive.write().unwrap() = false;
+        let mut state = self.life.state.lock().unwrap();
+        state.alive = false;
+        let doing = |state: &mut State| state.doing > 0;
+        drop(self.life.fewer.wait_while(state, doing).unwrap());
         let is_here = |thread: &ThreadId| self.model.is_in_kernel(*thread);
         while self.life.threads.lock().unwrap().iter().any(is_here) {
             let threads = self.life.threads.lock().unwrap().clone();
@@ -54,12 +68,16 @@ impl Process {
 
     /// Does something, unless it is dead.
     fn living<T>(&self, dead: T, act: impl FnOnce() -> T) -> T {
-        let alive = self
-            .life
-            .alive
-            .read()
-            .unwrap_or_else(PoisonError::into_inner);
-        if *alive { act() } else { dead }
+        let mut state = self.life.state.lock().unwrap();
+        if !state.alive {
+            return dead;
+        }
+        state.doing += 1;
+        drop(state);
+        let result = act();
+        self.life.state.lock().unwrap().doing -= 1;
+        self.life.fewer.notify_all();
+        result
     }
 }
 

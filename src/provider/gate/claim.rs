@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
+use super::CLASS;
 use super::confxml::Mesh;
 use super::error::GateError;
 use super::kernel::{Change, Kernel, NewDevice, Unit};
-use super::{CLASS, reads};
 
 /// How often it is looked whether a device has become free. The kernel does not say when.
 const LOOK: Duration = Duration::from_millis(50);
@@ -128,7 +128,7 @@ fn existing(kernel: &dyn Kernel, device: &NewDevice<'_>) -> Result<Option<Existi
 
 fn take_over(kernel: &dyn Kernel, unit: Unit, info: &str) -> Result<(), Errno> {
     // What the dead process knew of the local copy need not be so any more.
-    reads::off(kernel, unit)?;
+    kernel.modify(unit, Change::ReadNothing)?;
     kernel.modify(unit, Change::Info(info))?;
     kernel.cancel(unit, None)
 }

@@ -6,6 +6,7 @@
 
 use std::thread::JoinHandle;
 
+use hast_ffi::gate::{MOST_INFO, MOST_NAME, command};
 use nix::errno::Errno;
 
 /// The number of a gate device. It stays the same until the device is destroyed, whoever serves it.
@@ -16,10 +17,10 @@ pub struct Unit(pub u32);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Sequence(pub u64);
 
-/// The most that `info` holds, in bytes (G_GATE_INFOSIZE less its NUL).
-pub const MAX_INFO: usize = 2047;
-/// The most that a device's or a read provider's name holds, in bytes (NAME_MAX less a NUL).
-pub const MAX_NAME: usize = 254;
+/// The most that `info` holds, in bytes.
+pub const MAX_INFO: usize = MOST_INFO;
+/// The most that a device's or a read provider's name holds, in bytes.
+pub const MAX_NAME: usize = MOST_NAME;
 
 /// A device to be made.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,9 +50,12 @@ pub enum Change<'a> {
     ReadFrom {
         /// The provider's name.
         provider: &'a str,
-        /// In bytes, whole sectors of the device.
+        /// In bytes, whole sectors of the device, and so that the device ends within the provider: the
+        /// kernel keeps GEOM locked for ever otherwise.
         offset: u64,
     },
+    /// That it reads nothing by itself. Such reads as are under way are finished.
+    ReadNothing,
 }
 
 /// What the kernel asks for, a `BIO_` command (sys/bio.h).
@@ -73,18 +77,28 @@ pub enum GateCommand {
 }
 
 impl GateCommand {
-    const NUMBERS: [(Self, u32); 5] = [
-        (Self::Read, 0x01),
-        (Self::Write, 0x02),
-        (Self::Delete, 0x03),
-        (Self::Flush, 0x05),
-        (Self::Speedup, 0x0a),
-    ];
-
     /// The command that the kernel numbers so.
     pub fn from_number(number: u32) -> Self {
-        let known = Self::NUMBERS.iter().find(|(_, one)| *one == number);
-        known.map_or(Self::Other(number), |(command, _)| *command)
+        match number {
+            command::READ => Self::Read,
+            command::WRITE => Self::Write,
+            command::DELETE => Self::Delete,
+            command::FLUSH => Self::Flush,
+            command::SPEEDUP => Self::Speedup,
+            other => Self::Other(other),
+        }
+    }
+
+    /// How the kernel numbers it.
+    pub fn number(self) -> u32 {
+        match self {
+            Self::Read => command::READ,
+            Self::Write => command::WRITE,
+            Self::Delete => command::DELETE,
+            Self::Flush => command::FLUSH,
+            Self::Speedup => command::SPEEDUP,
+            Self::Other(number) => number,
+        }
     }
 }
 
@@ -145,8 +159,7 @@ pub trait Kernel: Send + Sync {
     /// Changes one thing.
     ///
     /// # Errors
-    /// ENXIO: no such device. EINVAL: the size, or no such read provider; that one also ends reading from the
-    /// one before.
+    /// ENXIO: no such device. EINVAL: the size, or no such read provider.
     fn modify(&self, unit: Unit, change: Change<'_>) -> Result<(), Errno>;
 
     /// Destroys a device. Whoever waits for it gets ENXIO.

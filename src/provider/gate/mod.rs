@@ -26,10 +26,14 @@ mod reads;
 mod receive;
 mod split;
 mod standing;
+#[cfg(target_os = "freebsd")]
+mod system;
 
 pub use device::{Device, Gate, Limits};
 pub use error::{Busy, GateError, ReleaseError};
 pub use reads::ReadSource;
+#[cfg(target_os = "freebsd")]
+pub use system::System;
 
 /// The name of GEOM's class for gate devices.
 pub const CLASS: &str = "GATE";

@@ -8,12 +8,6 @@ use nix::errno::Errno;
 
 use super::kernel::{Change, Kernel, MAX_NAME, Unit};
 
-/// The name of a provider that is never there: names in /dev have no empty part. Asking for it is the
-/// one safe way to end direct reads. With an empty name the kernel goes on using the consumer that it
-/// has just destroyed, and crashes at the next read; without a provider of that name it returns after
-/// forgetting the old one.
-const NOWHERE: &str = "hast//nowhere";
-
 /// What the kernel may read from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReadSource {
@@ -127,10 +121,10 @@ impl Reads {
     /// Switches them off.
     ///
     /// # Errors
-    /// As [`off`].
+    /// ENXIO: there is no such device.
     pub(super) fn off(&mut self, kernel: &dyn Kernel, unit: Unit) -> Result<(), Errno> {
         if self.state == State::On {
-            off(kernel, unit)?;
+            kernel.modify(unit, Change::ReadNothing)?;
             self.state = State::Off;
         }
         Ok(())
@@ -139,28 +133,13 @@ impl Reads {
     /// Switches them off for good.
     ///
     /// # Errors
-    /// As [`off`].
+    /// ENXIO: there is no such device.
     pub(super) fn bar(&mut self, kernel: &dyn Kernel, unit: Unit) -> Result<(), Errno> {
         let was_on = std::mem::replace(&mut self.state, State::Barred) == State::On;
-        if was_on { off(kernel, unit) } else { Ok(()) }
-    }
-}
-
-/// Makes the kernel read nothing by itself. Reads that are under way are finished.
-///
-/// # Errors
-/// ENXIO: there is no such device.
-pub(super) fn off(kernel: &dyn Kernel, unit: Unit) -> Result<(), Errno> {
-    let change = Change::ReadFrom {
-        provider: NOWHERE,
-        offset: 0,
-    };
-    match kernel.modify(unit, change) {
-        Err(Errno::EINVAL) => Ok(()),
-        Err(error) => Err(error),
-        Ok(()) => {
-            log::error!("there is a GEOM provider '{NOWHERE}': reads may come from there");
-            Err(Errno::EEXIST)
+        if was_on {
+            kernel.modify(unit, Change::ReadNothing)
+        } else {
+            Ok(())
         }
     }
 }

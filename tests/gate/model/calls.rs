@@ -85,6 +85,15 @@ impl Kernel for Model {
                     .push(Call::ReadFrom(provider.to_owned(), offset));
                 state.read_from(unit.0 as usize, provider, offset)
             }
+            Change::ReadNothing => {
+                state.calls.push(Call::ReadNothing);
+                // Without a provider of the name given the kernel forgets the old one, and says so. (With an
+                // empty name it would go on to use what it has just destroyed.)
+                match state.read_from(unit.0 as usize, "no such provider", 0) {
+                    Err(Errno::EINVAL) => Ok(()),
+                    result => result,
+                }
+            }
         };
         drop(state);
         self.notify();
@@ -290,15 +299,6 @@ impl State {
             && softc.consumers[&before].under_way == 0
         {
             softc.consumers.remove(&before);
-        }
-        if provider.is_empty() {
-            // The old consumer is put back, whether it is there or not. And it is looked at, for the offset.
-            softc.reader = before;
-            return if before.is_some() {
-                Ok(())
-            } else {
-                Err(Errno::EINVAL)
-            };
         }
         let Some(media_size) = media_size else {
             return Err(Errno::EINVAL);

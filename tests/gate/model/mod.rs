@@ -90,6 +90,7 @@ pub enum Call {
         timeout: u32,
     },
     ReadFrom(String, u64),
+    ReadNothing,
     Destroy {
         force: bool,
     },
