@@ -15,6 +15,11 @@ test:
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	$(CARGO) test --workspace
 
+# hastd and hastctl for FreeBSD, on any system that has Debian's packages; lints what only FreeBSD has.
+freebsd:
+	sh .ci/prepare freebsd
+	sh .ci/freebsd
+
 # In the tests' profile, so that nothing is compiled twice.
 demo:
 	$(CARGO) build --bins --examples
@@ -36,4 +41,4 @@ fuzz:
 			-max_total_time=$(FUZZ_SECONDS) || exit 1; \
 	done
 
-.PHONY: all test demo simulate bench fuzz
+.PHONY: all test freebsd demo simulate bench fuzz
