@@ -1,6 +1,10 @@
 //! What makes the programs a part of FreeBSD, tried without FreeBSD: the rc.d script, the manual
 //! pages, the port, `make install`.
 
+mod install;
+mod manual;
+mod mdoc;
+mod port;
 mod service;
 #[path = "../support/mod.rs"]
 mod support;
