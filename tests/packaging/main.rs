@@ -5,7 +5,10 @@ mod install;
 mod manual;
 mod mdoc;
 mod port;
+mod release;
 mod service;
+mod stage;
+mod statements;
 #[path = "../support/mod.rs"]
 mod support;
 
