@@ -15,34 +15,6 @@ TO = $(DESTDIR)$(PREFIX)
 all:
 	$(CARGO) build --release --bins
 
-# Programs of other people that tests talk to are installed where that is possible, else named.
-test:
-	sh .ci/prepare
-	$(CARGO) fmt --all --check
-	$(CARGO) clippy --workspace --all-targets -- -D warnings
-	$(CARGO) test --workspace
-
-# In the tests' profile, so that nothing is compiled twice.
-demo:
-	$(CARGO) build --bins --examples
-	$(CARGO) run --quiet --example demo
-
-# As SEEDS=1000000 make simulate, or make simulate SEEDS=1000000.
-simulate:
-	HAST_SEEDS=$(SEEDS) $(CARGO) test --release --test simulation -- --nocapture long_run
-
-# Needs fio, nbdkit and, for the rows with 40 ms of round trip, root and netem.
-bench:
-	$(CARGO) build --release --bins
-	$(CARGO) run --release --package hast-bench
-
-# Needs the nightly toolchain and cargo-fuzz.
-fuzz:
-	for target in fuzz/fuzz_targets/*.rs; do \
-		$(CARGO) +nightly fuzz run "$$(basename "$$target" .rs)" -- \
-			-max_total_time=$(FUZZ_SECONDS) || exit 1; \
-	done
-
 # Installs the same as the port does; builds nothing. What is configured already is left alone, and
 # with DESTDIR, as a package's, nothing is configured at all.
 install:
@@ -78,4 +50,34 @@ deinstall:
 	rm -f $(TO)/share/man/man8/hastctl.8.gz $(TO)/share/man/man8/hastd.8.gz
 	rm -rf $(TO)/share/examples/hast
 
-.PHONY: all test demo simulate bench fuzz install deinstall
+.PHONY: install deinstall
+
+# Programs of other people that tests talk to are installed where that is possible, else named.
+test:
+	sh .ci/prepare
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	$(CARGO) test --workspace
+
+# In the tests' profile, so that nothing is compiled twice.
+demo:
+	$(CARGO) build --bins --examples
+	$(CARGO) run --quiet --example demo
+
+# As SEEDS=1000000 make simulate, or make simulate SEEDS=1000000.
+simulate:
+	HAST_SEEDS=$(SEEDS) $(CARGO) test --release --test simulation -- --nocapture long_run
+
+# Needs fio, nbdkit and, for the rows with 40 ms of round trip, root and netem.
+bench:
+	$(CARGO) build --release --bins
+	$(CARGO) run --release --package hast-bench
+
+# Needs the nightly toolchain and cargo-fuzz.
+fuzz:
+	for target in fuzz/fuzz_targets/*.rs; do \
+		$(CARGO) +nightly fuzz run "$$(basename "$$target" .rs)" -- \
+			-max_total_time=$(FUZZ_SECONDS) || exit 1; \
+	done
+
+.PHONY: all test demo simulate bench fuzz
