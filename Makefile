@@ -6,7 +6,7 @@ SEEDS = 100000
 FUZZ_SECONDS = 60
 
 # What make install takes and where it puts it. BINARIES may be the folder of programs built for
-# another machine, as target/x86_64-unknown-freebsd/release; DESTDIR another root.
+# another machine, as target/freebsd/x86_64-unknown-freebsd/release; DESTDIR another root.
 BINARIES = target/release
 DESTDIR =
 PREFIX = /usr/local
@@ -23,6 +23,7 @@ install:
 	install -d $(TO)/sbin $(TO)/etc/rc.d $(TO)/etc/devd $(TO)/etc/newsyslog.conf.d \
 		$(TO)/share/man/man5 $(TO)/share/man/man8 $(TO)/share/examples/hast
 	install -m 555 $(BINARIES)/hastd $(BINARIES)/hastctl $(TO)/sbin/
+	rm -f $(TO)/etc/rc.d/hast
 	sed 's,/usr/local,$(PREFIX),g' rc.d/hast > $(TO)/etc/rc.d/hast
 	chmod 555 $(TO)/etc/rc.d/hast
 	install -m 444 man/hast.conf.5 $(TO)/share/man/man5/

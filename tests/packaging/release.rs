@@ -67,16 +67,32 @@ fn a_shutdown_takes_file_systems_and_pools_off_the_devices() {
     let device = service.device("data");
     service.says("mounts", &mounts(&device));
     service.says("pools", &pools(&device));
-    // The stubs go on showing what the script has just released, so that it is refused after all.
-    let mut command = service.command("faststop");
-    run(command.env("rc_shutdown", "reboot")).failure();
+    let shutdown = || {
+        let mut command = service.command("faststop");
+        run(command.env("rc_shutdown", "reboot"))
+    };
+    service.says("stuck", "");
+    let said = shutdown().failure();
+    assert!(said.contains("/mnt/data could not be unmounted"), "{said}");
+    assert!(said.contains("zhast could not be exported"), "{said}");
+    assert!(service.pid().is_some(), "hastd still serves them");
     assert_eq!(service.calls(), ["umount /mnt/data", "zpool export zhast"]);
 
     service.forget();
     service.says("rc.conf", "hast_enable=YES hast_shutdown_release=NO");
-    let mut command = service.command("faststop");
-    run(command.env("rc_shutdown", "reboot")).failure();
+    assert!(shutdown().failure().contains("umount /mnt/data"));
     assert_eq!(service.calls(), [] as [&str; 0]);
+
+    service.says("rc.conf", "hast_enable=YES");
+    fs::remove_file(service.path("stuck")).expect("there");
+    shutdown().success();
+    let calls = [
+        "umount /mnt/data",
+        "zpool export zhast",
+        "hastctl role init all",
+        "signal TERM",
+    ];
+    assert_eq!(service.calls(), calls);
 }
 
 #[test]
