@@ -8,6 +8,8 @@ use super::channel::{Assignment, Begin, DESCRIPTOR, FromWorker, ToWorker};
 use super::link::Link;
 use super::refusal::RoleError;
 use super::{exit, primary, secondary};
+use crate::config::Provider;
+use crate::provider::gate::kernel::Kernel;
 use crate::{logging, passing};
 
 /// Runs as hastd's worker: takes its end of the socket from where the main process left it, and its
@@ -29,7 +31,19 @@ pub fn run() -> ExitCode {
         }
     }
     match passing::inherited(DESCRIPTOR) {
-        Ok(descriptor) => ExitCode::from(run_with(UnixStream::from(descriptor), true)),
+        Ok(descriptor) => {
+            #[cfg(target_os = "freebsd")]
+            let gate: Option<Arc<dyn Kernel>> =
+                Some(Arc::new(crate::provider::gate::System::default()));
+            #[cfg(not(target_os = "freebsd"))]
+            let gate = None;
+            let surroundings = Surroundings {
+                own_process: true,
+                gate,
+                always_gate: false,
+            };
+            ExitCode::from(run_with(UnixStream::from(descriptor), surroundings))
+        }
         Err(error) => {
             log::error!(
                 "'--worker' is for hastd's own use only (descriptor {DESCRIPTOR}: {error})"
@@ -39,11 +53,21 @@ pub fn run() -> ExitCode {
     }
 }
 
-/// Runs a worker over a socket to its main process, in this process. Returns the exit code. Logging
-/// is set up as the orders say only where `own_process`.
-pub fn run_with(socket: UnixStream, own_process: bool) -> u8 {
+/// What a worker finds where it runs.
+#[derive(Default)]
+pub struct Surroundings {
+    /// The process is the worker's own: its log goes where the orders say.
+    pub own_process: bool,
+    /// GEOM gate, where there is one.
+    pub gate: Option<Arc<dyn Kernel>>,
+    /// Every device is to be GEOM gate's: only FreeBSD's configuration can say so.
+    pub always_gate: bool,
+}
+
+/// Runs a worker over a socket to its main process, in this process. Returns the exit code.
+pub fn run_with(socket: UnixStream, surroundings: Surroundings) -> u8 {
     let link = Arc::new(Link::new(socket));
-    let (begin, connections) = match link.receive(None) {
+    let (mut begin, connections) = match link.receive(None) {
         Ok(Some((ToWorker::Begin(begin), connections))) => (*begin, connections),
         Ok(_) => {
             log::error!("hastd's main process did not say what to be");
@@ -54,11 +78,16 @@ pub fn run_with(socket: UnixStream, own_process: bool) -> u8 {
             return exit::TEMPORARY;
         }
     };
-    if own_process {
+    if surroundings.always_gate {
+        begin.resource.provider = Provider::Gate;
+    }
+    if surroundings.own_process {
         set_logging(&begin);
     }
     let ended = match begin.assignment {
-        Assignment::Primary(promotion) => primary::run(&link, begin.resource, promotion),
+        Assignment::Primary(promotion) => {
+            primary::run(&link, begin.resource, promotion, surroundings.gate)
+        }
         Assignment::Secondary(introduction) => match <[_; 2]>::try_from(connections) {
             Ok(pair) => secondary::run(&link, &begin.resource, &introduction, pair),
             Err(_) => Err(RoleError::Channel("two connections are needed")),

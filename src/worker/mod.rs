@@ -39,7 +39,7 @@ mod watch;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-pub use entry::{run, run_with};
+pub use entry::{Surroundings, run, run_with};
 
 /// Locks. A thread that panics ends the process (see `entry`), so what it leaves behind is
 /// never looked at.

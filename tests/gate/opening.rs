@@ -101,13 +101,13 @@ fn each_device_has_its_unit_and_what_is_free_is_used_again() {
         let device = Device { name, ..device() };
         Gate::open_with(Arc::new(model.clone()), device, memory(), limits(1))
     });
-    let mut made = Vec::new();
+    let mut all = Vec::new();
     let error = makes
-        .map(|gate| gate.map(|gate| made.push(gate)))
+        .map(|gate| gate.map(|gate| all.push(gate)))
         .find_map(Result::err);
     let error = error.unwrap().to_string();
     assert!(error.contains("kern.geom.gate.maxunits"), "{error}");
-    assert_eq!(made.len(), 13);
+    assert_eq!(all.len(), 13);
 }
 
 #[test]

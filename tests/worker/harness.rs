@@ -22,6 +22,7 @@ use hast::provider::nbd::ListenAddress;
 use hast::provider::nbd::client::Client;
 use hast::wire::frame::{self, Limits, Message};
 use hast::wire::handshake::{HelloAnswer, Opening, Start};
+use hast::worker::Surroundings;
 use hast::worker::channel::{
     Assignment, Begin, DeviceFate, FromWorker, HookEvent, Introduction, LIMITS, ToWorker,
 };
@@ -113,9 +114,14 @@ pub struct Heard {
 pub type Connector = Box<dyn Fn() -> Result<TcpStream, String> + Send>;
 
 impl Worker {
-    fn start(begin: Begin, connections: &[OwnedFd], connector: Option<Connector>) -> Self {
+    fn start(
+        surroundings: Surroundings,
+        begin: Begin,
+        connections: &[OwnedFd],
+        connector: Option<Connector>,
+    ) -> Self {
         let (ours, theirs) = UnixStream::pair().unwrap();
-        let thread = thread::spawn(move || hast::worker::run_with(theirs, false));
+        let thread = thread::spawn(move || hast::worker::run_with(theirs, surroundings));
         let socket = Arc::new(ours);
         let heard = Arc::new(Heard::default());
         let listener = {
@@ -140,13 +146,23 @@ impl Worker {
 
     /// A primary on this node.
     pub fn primary(node: &Node, promotion: Promotion, connector: Connector) -> Self {
+        Self::primary_in(Surroundings::default(), node, promotion, connector)
+    }
+
+    /// A primary on this node, with its surroundings.
+    pub fn primary_in(
+        surroundings: Surroundings,
+        node: &Node,
+        promotion: Promotion,
+        connector: Connector,
+    ) -> Self {
         let begin = Begin {
             resource: node.resource.clone(),
             assignment: Assignment::Primary(promotion),
             debug: 0,
             foreground: true,
         };
-        Self::start(begin, &[], Some(connector))
+        Self::start(surroundings, begin, &[], Some(connector))
     }
 
     /// A secondary that was introduced to a primary.
@@ -157,7 +173,7 @@ impl Worker {
             debug: 0,
             foreground: true,
         };
-        Self::start(begin, pair, None)
+        Self::start(Surroundings::default(), begin, pair, None)
     }
 
     pub fn tell(&self, message: &ToWorker) {

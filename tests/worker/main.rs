@@ -5,10 +5,16 @@
 #![allow(clippy::unwrap_used)]
 
 mod failures;
+mod gate;
 mod harness;
+#[allow(dead_code, unused_imports)] // the provider's own tests use the rest
+#[path = "../gate/model/mod.rs"]
+mod model;
 mod pairs;
 mod replay;
 mod strangers;
 #[allow(dead_code)] // the formats' tests use the rest
 #[path = "../formats/vectors.rs"]
 mod vectors;
+
+use harness::LIMIT as PATIENCE;

@@ -101,19 +101,16 @@ impl Mesh {
         while let Some((before, tag, after)) = next_tag(rest) {
             reader.text = decode(before);
             rest = after;
-            match tag.strip_prefix('/') {
-                Some(name) => reader.close(name.trim()),
-                None => {
-                    let (name, id) = open_tag(tag);
-                    if name == "info" {
-                        // Nothing in it is markup.
-                        let (info, after) = rest.split_once("</info>").unwrap_or((rest, ""));
-                        reader.value("info", info.to_owned());
-                        rest = after;
-                    } else {
-                        reader.open(name, id, tag.ends_with('/'));
-                    }
-                }
+            let (name, id) = open_tag(tag);
+            if let Some(name) = tag.strip_prefix('/') {
+                reader.close(name.trim());
+            } else if name == "info" {
+                // Nothing in it is markup.
+                let (info, after) = rest.split_once("</info>").unwrap_or((rest, ""));
+                reader.value("info", info.to_owned());
+                rest = after;
+            } else {
+                reader.open(name, id, tag.ends_with('/'));
             }
         }
         Self {
@@ -292,16 +289,9 @@ fn decode(text: &str) -> String {
             };
             Some((byte, after))
         });
-        match reference {
-            Some((byte, after)) => {
-                bytes.push(byte);
-                rest = after;
-            }
-            None => {
-                bytes.push(b'&');
-                rest = after;
-            }
-        }
+        let (byte, next) = reference.unwrap_or((b'&', after));
+        bytes.push(byte);
+        rest = next;
     }
     bytes.extend_from_slice(rest.as_bytes());
     String::from_utf8_lossy(&bytes).into_owned()

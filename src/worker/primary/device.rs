@@ -13,6 +13,7 @@ use crate::config::Resource;
 use crate::control::WorkerStatus;
 use crate::engine::handshake::Source;
 use crate::engine::primary::Answer;
+use crate::provider::gate::kernel::Kernel;
 use crate::worker::channel::DeviceFate;
 use crate::worker::local::{Ended, Task};
 use crate::worker::lock;
@@ -21,10 +22,10 @@ use crate::worker::station::Busy;
 
 impl Primary {
     /// Begins to take requests.
-    pub(super) fn serve(self: &Arc<Self>) -> Result<(), RoleError> {
+    pub(super) fn serve(self: &Arc<Self>, gate: Option<Arc<dyn Kernel>>) -> Result<(), RoleError> {
         let resource = lock(&self.resource).clone();
         let info = describe(&resource, &self.report());
-        let served = Served::open(&resource, &self.local, &info, self.clone())?;
+        let served = Served::open(gate, &resource, &self.local, &info, self.clone())?;
         *self
             .provider
             .write()
@@ -105,17 +106,15 @@ impl Primary {
 
 /// What `geom gate list` shows of the device.
 fn describe(resource: &Resource, status: &WorkerStatus) -> String {
+    let (name, remote) = (&resource.name, resource.remote_text());
     let mut text = format!(
-        "HAST resource {}: primary, {}; peer {}",
-        resource.name,
-        status.condition,
-        resource.remote_text()
+        "HAST resource {name}: primary, {}; peer {remote}",
+        status.condition
     );
     if let Some(details) = &status.details {
-        text += &format!(" {}, {}", details.connection, details.peer);
-        if let Some(reason) = &details.reason {
-            text += &format!(" ({reason})");
-        }
+        let reason = details.reason.iter().map(|reason| format!(" ({reason})"));
+        text.extend([format!(" {}, {}", details.connection, details.peer)]);
+        text.extend(reason);
     }
     text
 }

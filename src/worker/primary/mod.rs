@@ -28,6 +28,7 @@ use crate::control::WorkerStatus;
 use crate::disk::{self, Prepared};
 use crate::engine;
 use crate::engine::primary::{Event, Promotion, Start};
+use crate::provider::gate::kernel::Kernel;
 use crate::provider::{Answers, Backend, Buffer, BufferError, BufferPool, ProviderRequest};
 use crate::wire::PROTOCOL_VERSION;
 use crate::worker::channel::{DeviceFate, FromWorker};
@@ -87,10 +88,15 @@ pub(super) struct Primary {
 }
 
 /// Takes the role and keeps it until told to end, or until it has to. Returns the exit code.
-pub fn run(link: &Arc<Link>, resource: Resource, promotion: Promotion) -> Result<u8, RoleError> {
+pub fn run(
+    link: &Arc<Link>,
+    resource: Resource,
+    promotion: Promotion,
+    gate: Option<Arc<dyn Kernel>>,
+) -> Result<u8, RoleError> {
     let primary = Arc::new(Primary::new(link.clone(), resource, promotion)?);
     let threads = primary.start()?;
-    let served = primary.serve();
+    let served = primary.serve(gate);
     if served.is_ok() {
         link.send(&FromWorker::Started);
         log::info!("the device is served");

@@ -25,8 +25,10 @@ pub(super) enum Served {
 }
 
 impl Served {
-    /// Begins to take requests. The device says `info` of itself, where it can.
+    /// Begins to take requests, from `gate` if that is what the resource wants. The device says `info` of
+    /// itself, where it can.
     pub(super) fn open(
+        gate: Option<Arc<dyn Kernel>>,
         resource: &Resource,
         local: &Local,
         info: &str,
@@ -34,7 +36,7 @@ impl Served {
     ) -> Result<Self, RoleError> {
         match &resource.provider {
             Provider::Gate => {
-                let kernel = kernel().ok_or(RoleError::NoGate)?;
+                let kernel = gate.ok_or(RoleError::NoGate)?;
                 Self::open_gate(kernel, resource, local, info, backend)
             }
             Provider::Nbd(address) => {
@@ -126,18 +128,6 @@ impl Served {
             }
         }
     }
-}
-
-/// The kernel's GEOM gate.
-#[cfg(target_os = "freebsd")]
-fn kernel() -> Option<Arc<dyn Kernel>> {
-    Some(Arc::new(gate::System::default()))
-}
-
-/// The kernel's GEOM gate: there is none.
-#[cfg(not(target_os = "freebsd"))]
-fn kernel() -> Option<Arc<dyn Kernel>> {
-    None
 }
 
 fn listen_address(address: &Address) -> ListenAddress {

@@ -32,7 +32,7 @@ impl Kernel for Model {
         assert_eq!(state.module, Module::Loaded, "there is no control device");
         if device.size == 0
             || !device.sector_size.is_power_of_two()
-            || device.size % u64::from(device.sector_size) != 0
+            || !device.size.is_multiple_of(u64::from(device.sector_size))
             || device.name.is_empty()
         {
             return Err(Errno::EINVAL);
@@ -69,7 +69,7 @@ impl Kernel for Model {
         let softc = state.softc(unit.0 as usize).ok_or(Errno::ENXIO)?;
         let result = match change {
             Change::Size(size) => {
-                if size == 0 || size % u64::from(softc.sector_size) != 0 {
+                if size == 0 || !size.is_multiple_of(u64::from(softc.sector_size)) {
                     return Err(Errno::EINVAL);
                 }
                 softc.size = size;
@@ -303,7 +303,8 @@ impl State {
         let Some(media_size) = media_size else {
             return Err(Errno::EINVAL);
         };
-        let fits = offset % u64::from(softc.sector_size) == 0 && softc.size + offset <= media_size;
+        let aligned = offset.is_multiple_of(u64::from(softc.sector_size));
+        let fits = aligned && softc.size + offset <= media_size;
         let disk = disk.to_owned();
         softc.consumers.insert(id, Consumer { disk, under_way: 0 });
         if !fits {

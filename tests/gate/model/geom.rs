@@ -102,7 +102,9 @@ impl Model {
         let disk = state.disks.get_mut(name).unwrap();
         disk.holding = holding;
         let held = std::mem::take(&mut disk.held);
-        held.into_iter().for_each(|read| state.direct_read(read));
+        for read in held {
+            state.direct_read(read);
+        }
         drop(state);
         self.notify();
     }
@@ -187,7 +189,7 @@ impl Client {
         match (command, sizes) {
             (_, None) => bio.finish(Err(Errno::ENXIO)),
             (bio::READ | bio::WRITE | bio::DELETE, Some((size, sector))) => {
-                if offset % sector != 0 || length % sector != 0 {
+                if !offset.is_multiple_of(sector) || !length.is_multiple_of(sector) {
                     bio.finish(Err(Errno::EINVAL));
                 } else if offset + length > size {
                     bio.finish(Err(Errno::EIO));
