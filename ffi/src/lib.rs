@@ -10,6 +10,7 @@ pub mod device;
 pub mod durable;
 pub mod gate;
 pub mod headers;
+pub mod interrupt;
 pub mod ioctl;
 pub mod jail;
 pub mod layout;

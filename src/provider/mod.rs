@@ -1,4 +1,4 @@
-//! Where requests come from. A provider turns what a client asks (now: NBD; GEOM gate
+//! Where requests come from. A provider turns what a client asks (NBD, or GEOM gate
 //! has the same seam) into [`ProviderRequest`]s, hands them to a [`Backend`] and answers
 //! the client when they complete. It never decides what is written where.
 //!
@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use nix::errno::Errno;
 
 pub mod buffer;
+pub mod gate;
 pub mod nbd;
 
 pub use buffer::{Buffer, BufferError, BufferPool};

@@ -18,6 +18,7 @@ use crate::disk::{Component, DiskError};
 use crate::engine::{MapSector, Operation, Outcome, Range};
 use crate::layout::{Bitmap, Geometry, METADATA_SIZE, Metadata};
 use crate::provider::Buffer;
+use crate::provider::gate::ReadSource;
 
 /// From this length on a read is handed over, however quick the component is, in bytes.
 const LONG_READ: u64 = 64 << 10;
@@ -95,6 +96,19 @@ pub enum Ended {
     Nothing,
 }
 
+impl Ended {
+    /// Whether the component did not do it.
+    pub fn is_failure(&self) -> bool {
+        match self {
+            Self::Read(_, _, _, outcome)
+            | Self::Operation(_, outcome)
+            | Self::Map(_, outcome)
+            | Self::Metadata(_, outcome) => outcome.is_err(),
+            Self::Nothing => false,
+        }
+    }
+}
+
 /// The local component and what is known of it.
 #[derive(Debug)]
 pub struct Local {
@@ -138,6 +152,17 @@ impl Local {
     /// How the component is divided.
     pub fn geometry(&self) -> &Geometry {
         &self.geometry
+    }
+
+    /// Where the kernel finds the data, if it may read it by itself: the component is a disk, and the
+    /// path can still be seen.
+    pub fn read_source(&self) -> Option<ReadSource> {
+        if !self.component.is_provider() {
+            return None;
+        }
+        let path = std::fs::canonicalize(self.component.path()).ok()?;
+        let media_size = self.component.media_size();
+        ReadSource::new(path.to_str()?, self.geometry.data_offset, media_size)
     }
 
     /// Whether writes of the map are flushed.

@@ -3,6 +3,7 @@
 
 use crate::disk::DiskError;
 use crate::engine::primary::PromotionRefused;
+use crate::provider::gate::GateError;
 use crate::provider::nbd::ProviderError;
 
 use super::confinement::ConfinementError;
@@ -22,6 +23,9 @@ pub enum RoleError {
     /// Nothing can be served.
     #[error(transparent)]
     Provider(#[from] ProviderError),
+    /// There is no device.
+    #[error(transparent)]
+    Gate(#[from] GateError),
     /// The provider is one that this program does not have.
     #[error("provider gate is not built into this hastd; use 'provider nbd'")]
     NoGate,
@@ -44,7 +48,7 @@ impl RoleError {
             Self::Promotion(_) | Self::NoGate => exit::CONFIG,
             Self::Confinement(ConfinementError::NoUser) => exit::CONFIG,
             Self::Confinement(ConfinementError::Refused { .. }) => exit::OS,
-            Self::Provider(_) | Self::System(_) => exit::OS,
+            Self::Provider(_) | Self::Gate(_) | Self::System(_) => exit::OS,
             Self::Channel(_) => exit::SOFTWARE,
         }
     }

@@ -367,10 +367,11 @@ impl Primary {
     /// The engine hears that the peer agreed; what it sends from now on has where to go.
     fn begin(&self, connection: Arc<Connection>, version: u8, answer: Answer) {
         let mut work = Work::default();
-        let mut core = lock(&self.core);
-        self.outbox.open(connection, version);
-        core.step(Event::Connected(Box::new(answer)), &self.outbox, &mut work);
-        drop(core);
+        self.agreeing(answer, |answer| {
+            let mut core = lock(&self.core);
+            self.outbox.open(connection, version);
+            core.step(Event::Connected(Box::new(answer)), &self.outbox, &mut work);
+        });
         self.carry_out(work, Here::Nothing);
     }
 }

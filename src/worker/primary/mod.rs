@@ -4,27 +4,30 @@
 //! whichever thread finished it last; nothing is done under the lock that could wait.
 
 mod core;
+mod device;
 mod meeting;
 mod notices;
 mod receiver;
 mod report;
+mod served;
 mod talk;
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use self::core::{Core, Work};
 use self::meeting::Meeting;
 use self::report::Rate;
-use crate::config::{Provider, Resource, Target};
+use self::served::Served;
+use crate::config::Resource;
 use crate::control::WorkerStatus;
 use crate::disk::{self, Prepared};
 use crate::engine;
 use crate::engine::primary::{Event, Promotion, Start};
-use crate::provider::nbd::{Export, ListenAddress, Server};
 use crate::provider::{Answers, Backend, Buffer, BufferError, BufferPool, ProviderRequest};
 use crate::wire::PROTOCOL_VERSION;
 use crate::worker::channel::{DeviceFate, FromWorker};
@@ -76,7 +79,11 @@ pub(super) struct Primary {
     buffers: BufferPool,
     pool: Pool<Task>,
     watch: Mutex<Watch>,
-    provider: Mutex<Option<Server>>,
+    provider: RwLock<Option<Served>>,
+    /// Held while it is decided whether there are direct reads.
+    direct_reads: Mutex<()>,
+    /// Somebody else destroyed the device.
+    lost: AtomicBool,
 }
 
 /// Takes the role and keeps it until told to end, or until it has to. Returns the exit code.
@@ -92,7 +99,13 @@ pub fn run(link: &Arc<Link>, resource: Resource, promotion: Promotion) -> Result
     }
     let code = station::attend(link, &primary.ending, &*primary);
     primary.end(threads);
-    served.map(|()| code.unwrap_or(exit::OK))
+    // Without its device it is to be replaced by a worker that makes a new one.
+    let ended = if primary.lost.load(Ordering::Relaxed) {
+        exit::TEMPORARY
+    } else {
+        exit::OK
+    };
+    served.map(|()| code.unwrap_or(ended))
 }
 
 impl Primary {
@@ -139,7 +152,9 @@ impl Primary {
             buffers: BufferPool::new((resource.buffers - window) as usize),
             pool: Pool::default(),
             watch: Mutex::default(),
-            provider: Mutex::new(None),
+            provider: RwLock::new(None),
+            direct_reads: Mutex::default(),
+            lost: AtomicBool::new(false),
             resource: Mutex::new(resource),
         })
     }
@@ -159,33 +174,9 @@ impl Primary {
         Ok(threads)
     }
 
-    /// Begins to take requests.
-    fn serve(self: &Arc<Self>) -> Result<(), RoleError> {
-        let resource = lock(&self.resource).clone();
-        let address = match &resource.provider {
-            Provider::Gate => return Err(RoleError::NoGate),
-            Provider::Nbd(address) => match address.target() {
-                Target::Unix(path) => ListenAddress::Unix(path.clone()),
-                Target::Tcp { host, port, .. } if host.contains(':') => {
-                    ListenAddress::Tcp(format!("[{host}]:{port}"))
-                }
-                Target::Tcp { host, port, .. } => ListenAddress::Tcp(format!("{host}:{port}")),
-            },
-        };
-        let geometry = self.local.geometry();
-        let export = Export {
-            name: resource.provname,
-            size: geometry.data_size,
-            sector_size: geometry.sector_size,
-        };
-        let server = Server::start(&address, export, self.clone())?;
-        *lock(&self.provider) = Some(server);
-        Ok(())
-    }
-
     /// Closes everything and waits for the threads.
     fn end(&self, threads: Vec<JoinHandle<()>>) {
-        drop(lock(&self.provider).take());
+        self.end_serving();
         self.buffers.close();
         self.meeting.close();
         self.shut_connection();
@@ -224,9 +215,9 @@ impl Primary {
             let here = here == Here::Quick;
             for task in work.tasks.drain(..) {
                 if here && self.local.is_quick(&task) {
-                    ended.push(self.local.carry_out(task));
+                    ended.push(self.do_task(task));
                 } else if let Err(task) = self.pool.submit(task) {
-                    ended.push(self.local.carry_out(task));
+                    ended.push(self.do_task(task));
                 }
             }
             if ended.is_empty() {
@@ -238,7 +229,7 @@ impl Primary {
 
     /// Does a task in a thread that is there for it.
     fn finish(&self, task: Task) {
-        let ended = self.local.carry_out(task);
+        let ended = self.do_task(task);
         let mut work = Work::default();
         self.take_note([ended], &mut work);
         self.carry_out(work, Here::Nothing);
@@ -339,6 +330,10 @@ impl Station for Primary {
         self.local.look();
         let progress = lock(&self.core).engine().status().synchronising;
         lock(&self.rate).second(progress.map(|progress| progress.done));
+        if !self.look_after_device() {
+            self.lost.store(true, Ordering::Relaxed);
+            self.ending.reached();
+        }
     }
 
     fn status(&self) -> WorkerStatus {
@@ -364,9 +359,8 @@ impl Station for Primary {
         self.meeting.connection(number, result);
     }
 
-    fn stop(&self, _device: DeviceFate) -> Result<(), Busy> {
-        // No more requests; those in flight are given a moment.
-        drop(lock(&self.provider).take());
+    fn stop(&self, device: DeviceFate) -> Result<(), Busy> {
+        self.stop_serving(device)?;
         self.tell(Event::Stop, Here::Nothing);
         Ok(())
     }
