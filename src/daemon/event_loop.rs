@@ -27,6 +27,7 @@ use super::resolver::{REFRESH, Resolver};
 use super::resources::Managed;
 use super::signals::{Request, Signals};
 use crate::config::Config;
+use crate::worker::channel::DeviceFate;
 
 /// Events taken from the kernel at a time.
 const EVENTS: usize = 256;
@@ -215,7 +216,8 @@ impl Daemon {
                 }
                 Request::Reload if self.ending => {}
                 Request::Reload => self.begin_reload(),
-                Request::End => self.end(),
+                Request::End => self.end(DeviceFate::Vacate),
+                Request::HandOver => self.end(DeviceFate::Keep),
             }
         }
     }

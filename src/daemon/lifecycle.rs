@@ -13,6 +13,9 @@
 //!                            BackOff ------> Starting
 //! ```
 //!
+//! A primary whose device is open does not stop when it is only asked to: it goes from Stopping
+//! back to Running, and is primary still.
+//!
 //! Decides and does nothing itself: no process, clock or descriptor. There is at most one
 //! worker of a resource: the next one is started only after the last has ended.
 
@@ -20,6 +23,7 @@ use std::time::Duration;
 
 use crate::engine::primary::Promotion;
 use crate::terms::Role;
+use crate::worker::channel::DeviceFate;
 
 /// First wait before a primary that died is started again; doubled each time.
 const BACK_OFF_FIRST: Duration = Duration::from_secs(1);
@@ -54,7 +58,14 @@ pub enum Event {
         force: bool,
     },
     /// The resource changed so much that its worker must begin anew.
-    Restart(Promotion),
+    Restart {
+        /// As what.
+        promotion: Promotion,
+        /// What becomes of the device meanwhile.
+        device: DeviceFate,
+    },
+    /// hastd ends.
+    End(DeviceFate),
     /// A primary opened a first connection: an older one's worker must go.
     Displaced,
     /// A primary opened the second connection too.
@@ -63,6 +74,8 @@ pub enum Event {
     Started,
     /// The worker says that it can not take its role.
     Refused,
+    /// The worker was told to stop and does not: its device is open.
+    Busy,
     /// The worker has ended.
     Ended {
         /// By a signal, or with EX_TEMPFAIL, or it could not even be started.
@@ -81,8 +94,9 @@ pub enum Action {
     SpawnPrimary(Promotion),
     /// Start a worker for the two connections that are there.
     SpawnSecondary,
-    /// Tell the worker to end, and say [`Event::StageOver`] when it takes too long.
-    Stop,
+    /// Tell the worker to end, and what becomes of its device; say [`Event::StageOver`] when it takes
+    /// too long.
+    Stop(DeviceFate),
     /// End the worker now.
     Kill,
     /// Say [`Event::StageOver`] after this time.
@@ -155,8 +169,16 @@ impl Lifecycle {
     /// Takes an event in.
     pub fn step(&mut self, event: Event) -> Vec<Action> {
         match (self.stage, event) {
-            (stage, Event::Command { role, force }) => self.command(stage, role, force),
-            (stage, Event::Restart(promotion)) => self.restart(stage, promotion),
+            (stage, Event::Command { role, force: true }) => {
+                self.command(stage, role, Promotion::Forced, DeviceFate::Destroy)
+            }
+            (stage, Event::Command { role, force: false }) => {
+                self.command(stage, role, Promotion::Asked, DeviceFate::Release)
+            }
+            (stage, Event::Restart { promotion, device }) => self.restart(stage, promotion, device),
+            (stage, Event::End(device)) => {
+                self.command(stage, Role::Init, Promotion::Asked, device)
+            }
 
             (Stage::Idle, Event::Met) if self.role == Role::Secondary => {
                 self.stage = Stage::Starting;
@@ -166,7 +188,7 @@ impl Lifecycle {
                 if self.role == Role::Secondary =>
             {
                 self.stage = Stage::Stopping;
-                vec![Action::Stop]
+                vec![Action::Stop(DeviceFate::Keep)]
             }
             (Stage::Starting, Event::Started) => {
                 self.stage = Stage::Running;
@@ -181,6 +203,7 @@ impl Lifecycle {
                 self.ended(may_return, lived)
             }
             (Stage::Stopping, Event::Ended { .. }) => self.stopped(),
+            (Stage::Stopping, Event::Busy) => self.stays_primary(),
             (Stage::Stopping, Event::StageOver) => vec![Action::Kill],
             (Stage::BackOff, Event::StageOver) => self.spawn_primary(),
 
@@ -192,11 +215,15 @@ impl Lifecycle {
                 | Event::Met
                 | Event::Started
                 | Event::Refused
+                | Event::Busy
                 | Event::Ended { .. }
                 | Event::StageOver,
             )
-            | (Stage::Starting, Event::Displaced | Event::Met | Event::StageOver)
-            | (Stage::Running, Event::Displaced | Event::Met | Event::Started | Event::StageOver)
+            | (Stage::Starting, Event::Displaced | Event::Met | Event::Busy | Event::StageOver)
+            | (
+                Stage::Running,
+                Event::Displaced | Event::Met | Event::Started | Event::Busy | Event::StageOver,
+            )
             | (Stage::Stopping, Event::Displaced | Event::Met | Event::Started | Event::Refused)
             | (
                 Stage::BackOff,
@@ -204,40 +231,43 @@ impl Lifecycle {
                 | Event::Met
                 | Event::Started
                 | Event::Refused
+                | Event::Busy
                 | Event::Ended { .. },
             ) => Vec::new(),
         }
     }
 
-    fn command(&mut self, stage: Stage, role: Role, force: bool) -> Vec<Action> {
+    fn command(
+        &mut self,
+        stage: Stage,
+        role: Role,
+        promotion: Promotion,
+        device: DeviceFate,
+    ) -> Vec<Action> {
         if role == self.role {
             return Vec::new();
         }
         self.role = role;
         self.leaves_role = false;
-        self.promotion = if force {
-            Promotion::Forced
-        } else {
-            Promotion::Asked
-        };
+        self.promotion = promotion;
         self.back_off = BACK_OFF_FIRST;
         match stage {
             Stage::Idle | Stage::BackOff => self.begin(),
             Stage::Starting | Stage::Running => {
                 self.stage = Stage::Stopping;
-                vec![Action::Stop]
+                vec![Action::Stop(device)]
             }
             Stage::Stopping => Vec::new(),
         }
     }
 
-    fn restart(&mut self, stage: Stage, promotion: Promotion) -> Vec<Action> {
+    fn restart(&mut self, stage: Stage, promotion: Promotion, device: DeviceFate) -> Vec<Action> {
         self.promotion = promotion;
         match stage {
             Stage::Starting | Stage::Running => {
                 self.stage = Stage::Stopping;
                 self.leaves_role = self.role == Role::Primary;
-                vec![Action::Stop]
+                vec![Action::Stop(device)]
             }
             Stage::Idle | Stage::Stopping | Stage::BackOff => Vec::new(),
         }
@@ -258,6 +288,15 @@ impl Lifecycle {
         self.stage = Stage::Starting;
         self.refused = false;
         vec![Action::SpawnPrimary(self.promotion)]
+    }
+
+    /// The worker was told to stop, and serves on.
+    fn stays_primary(&mut self) -> Vec<Action> {
+        self.role = Role::Primary;
+        self.stage = Stage::Running;
+        self.promotion = Promotion::Resumed;
+        self.leaves_role = false;
+        self.settled()
     }
 
     fn stopped(&mut self) -> Vec<Action> {

@@ -11,6 +11,13 @@ fn command(role: Role) -> Event {
     Event::Command { role, force: false }
 }
 
+fn restart() -> Event {
+    Event::Restart {
+        promotion: Promotion::Resumed,
+        device: DeviceFate::Keep,
+    }
+}
+
 fn died(lived: Duration) -> Event {
     let may_return = true;
     Event::Ended { may_return, lived }
@@ -56,7 +63,10 @@ fn a_primary_starts_and_stops() {
     assert_eq!(it.step(Event::Started), [announced, Action::Settled]);
     assert!(it.is_settled());
     assert_eq!(it.step(command(Role::Primary)), []);
-    assert_eq!(it.step(command(Role::Init)), [Action::Stop]);
+    assert_eq!(
+        it.step(command(Role::Init)),
+        [Action::Stop(DeviceFate::Release)]
+    );
     assert_eq!(state(&it), (Role::Init, Stage::Stopping));
     assert!(!it.is_settled());
     let announced = announce(Role::Primary, Role::Init);
@@ -155,7 +165,7 @@ fn a_secondary_waits_works_and_waits_again() {
 #[test]
 fn a_new_primary_displaces_the_worker_of_the_old() {
     let mut it = secondary_at_work();
-    assert_eq!(it.step(Event::Displaced), [Action::Stop]);
+    assert_eq!(it.step(Event::Displaced), [Action::Stop(DeviceFate::Keep)]);
     assert_eq!(it.step(Event::Displaced), []);
     assert_eq!(it.step(gave_up()), [Action::Settled]);
     assert_eq!(it.step(Event::Met), [Action::SpawnSecondary]);
@@ -185,7 +195,10 @@ fn of_several_commands_the_last_counts() {
 #[test]
 fn a_command_ends_a_start_and_a_back_off() {
     let mut it = after(&[command(Role::Primary)]);
-    assert_eq!(it.step(command(Role::Init)), [Action::Stop]);
+    assert_eq!(
+        it.step(command(Role::Init)),
+        [Action::Stop(DeviceFate::Release)]
+    );
     assert_eq!(it.step(Event::Started), [], "it crossed the stop");
     assert_eq!(it.step(gave_up()), [Action::Settled]);
 
@@ -206,7 +219,7 @@ fn a_command_ends_a_start_and_a_back_off() {
 #[test]
 fn a_restart_passes_through_init_and_says_so() {
     let mut it = primary();
-    assert_eq!(it.step(Event::Restart(Promotion::Resumed)), [Action::Stop]);
+    assert_eq!(it.step(restart()), [Action::Stop(DeviceFate::Keep)]);
     assert_eq!(it.role(), Role::Primary);
     let spawn = Action::SpawnPrimary(Promotion::Resumed);
     let left = announce(Role::Primary, Role::Init);
@@ -215,7 +228,7 @@ fn a_restart_passes_through_init_and_says_so() {
     assert_eq!(it.step(Event::Started), [back, Action::Settled]);
 
     let mut it = secondary_at_work();
-    assert_eq!(it.step(Event::Restart(Promotion::Resumed)), [Action::Stop]);
+    assert_eq!(it.step(restart()), [Action::Stop(DeviceFate::Keep)]);
     assert_eq!(it.step(gave_up()), [Action::Settled]);
 }
 
@@ -246,4 +259,38 @@ fn a_role_that_was_never_taken_is_not_settled_by_a_back_off() {
     it.step(Event::Started);
     it.step(died(SHORT));
     assert!(it.is_settled());
+}
+
+#[test]
+fn a_primary_whose_device_is_open_stays_one() {
+    let mut it = primary();
+    assert_eq!(
+        it.step(command(Role::Secondary)),
+        [Action::Stop(DeviceFate::Release)]
+    );
+    assert!(!it.is_settled());
+    assert_eq!(it.step(Event::Busy), [Action::Settled]);
+    assert_eq!(state(&it), (Role::Primary, Stage::Running));
+    // It is one as before: a worker that dies is replaced.
+    assert_eq!(it.step(died(SHORT)), [Action::Wait(Duration::from_secs(1))]);
+    assert_eq!(
+        it.step(Event::StageOver),
+        [Action::SpawnPrimary(Promotion::Resumed)]
+    );
+}
+
+#[test]
+fn force_takes_an_open_device_away() {
+    let (role, force) = (Role::Init, true);
+    let stop = [Action::Stop(DeviceFate::Destroy)];
+    assert_eq!(primary().step(Event::Command { role, force }), stop);
+}
+
+#[test]
+fn the_end_of_hastd_says_what_becomes_of_the_devices() {
+    for device in [DeviceFate::Vacate, DeviceFate::Keep] {
+        let mut it = primary();
+        assert_eq!(it.step(Event::End(device)), [Action::Stop(device)]);
+        assert_eq!(state(&it), (Role::Init, Stage::Stopping));
+    }
 }

@@ -21,7 +21,7 @@ use super::resources::Managed;
 use crate::config::{Address, Change, Config, ConfigError, Resource};
 use crate::engine::primary::Promotion;
 use crate::terms::Role;
-use crate::worker::channel::ToWorker;
+use crate::worker::channel::{DeviceFate, ToWorker};
 
 /// Where an address to listen on leads.
 type Found = (Address, io::Result<Vec<SocketAddr>>);
@@ -264,7 +264,17 @@ impl Daemon {
                 } else {
                     Promotion::Asked
                 };
-                self.happen(&new.name, Event::Restart(promotion));
+                // The next worker takes the device over, where it is the same one.
+                let same = old.local == new.local
+                    && old.provname == new.provname
+                    && old.provider == new.provider;
+                let device = if same {
+                    DeviceFate::Keep
+                } else {
+                    DeviceFate::Release
+                };
+                managed.before = Some(old);
+                self.happen(&new.name, Event::Restart { promotion, device });
             }
         }
     }

@@ -15,7 +15,7 @@ use super::worker_process::{Heard, WorkerError, WorkerProcess, log_end, may_retu
 use crate::config::Resource;
 use crate::logging::about;
 use crate::terms::Role;
-use crate::worker::channel::{Assignment, Begin, Introduction, ToWorker};
+use crate::worker::channel::{Assignment, Begin, DeviceFate, Introduction, ToWorker};
 
 /// How long a worker may take to end: a primary drains and flushes first.
 const STOP_TIME: Duration = Duration::from_secs(15);
@@ -37,6 +37,8 @@ pub struct Arrival {
 #[derive(Debug)]
 pub struct Managed {
     pub(super) resource: Resource,
+    /// With what its worker, which is being restarted, works still.
+    pub(super) before: Option<Resource>,
     pub(super) lifecycle: Lifecycle,
     pub(super) worker: Option<WorkerProcess>,
     pub(super) arrival: Option<Arrival>,
@@ -52,6 +54,7 @@ impl Managed {
     pub fn new(resource: Resource) -> Self {
         Self {
             resource,
+            before: None,
             lifecycle: Lifecycle::default(),
             worker: None,
             arrival: None,
@@ -79,7 +82,7 @@ impl Daemon {
         if new != role {
             let _about = about(name, Some(role));
             log::info!("Role changed to {new}.");
-            if matches!(event, Event::Command { .. }) {
+            if matches!(event, Event::Command { .. } | Event::End(_)) {
                 managed.complaint = Complaint::default();
             }
         }
@@ -103,8 +106,8 @@ impl Daemon {
                 let assignment = Assignment::Secondary(arrival.introduction);
                 Some((assignment, vec![arrival.first, arrival.second]))
             }),
-            Action::Stop => {
-                self.tell(name, &ToWorker::Stop, Vec::new());
+            Action::Stop(device) => {
+                self.tell(name, &ToWorker::Stop(device), Vec::new());
                 self.set_timer(name, STOP_TIME);
             }
             Action::Kill => {
@@ -142,6 +145,7 @@ impl Daemon {
             return;
         };
         let assigned = assign(managed);
+        managed.before = None;
         managed.complaint.worker_begins();
         let Some((assignment, descriptors)) = assigned else {
             return;
@@ -300,8 +304,9 @@ impl Daemon {
         }
     }
 
-    /// Ends the workers, then the process; told so again, at once.
-    pub(super) fn end(&mut self) {
+    /// Ends the workers, then the process; told so again, at once. Devices that are open stay, and with
+    /// `DeviceFate::Keep` all do.
+    pub(super) fn end(&mut self, device: DeviceFate) {
         let again = std::mem::replace(&mut self.ending, true);
         if again {
             log::info!("Termination signal received again, killing workers.");
@@ -310,12 +315,16 @@ impl Daemon {
             }
             return;
         }
-        log::info!("Termination signal received, exiting.");
+        match device {
+            DeviceFate::Keep => {
+                log::info!("Handing over: exiting, devices stay for the next hastd.")
+            }
+            _ => log::info!("Termination signal received, exiting."),
+        }
         self.close_listeners();
         let names: Vec<String> = self.resources.keys().cloned().collect();
         for name in names {
-            let (role, force) = (Role::Init, false);
-            self.happen(&name, Event::Command { role, force });
+            self.happen(&name, Event::End(device));
         }
     }
 

@@ -4,7 +4,7 @@
 use std::io;
 use std::os::unix::net::UnixStream;
 
-use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGUSR2};
 use signal_hook::iterator::backend::SignalDelivery;
 use signal_hook::iterator::exfiltrator::SignalOnly;
 
@@ -15,6 +15,8 @@ pub enum Request {
     Reload,
     /// SIGTERM, SIGINT: end.
     End,
+    /// SIGUSR2: end, and leave the devices to the hastd that is started next.
+    HandOver,
     /// SIGCHLD: a child may have ended.
     Child,
 }
@@ -29,7 +31,7 @@ impl Signals {
     /// Catches the signals from here on. A program started ignoring some of them (under
     /// nohup, say) catches them all the same.
     pub fn catch() -> io::Result<Self> {
-        Self::catch_these(&[SIGHUP, SIGTERM, SIGINT, SIGCHLD])
+        Self::catch_these(&[SIGHUP, SIGTERM, SIGINT, SIGUSR2, SIGCHLD])
     }
 
     /// Catches some of them only.
@@ -52,6 +54,7 @@ impl Signals {
             let request = match signal {
                 SIGHUP => Request::Reload,
                 SIGCHLD => Request::Child,
+                SIGUSR2 => Request::HandOver,
                 _ => Request::End,
             };
             if !requests.contains(&request) {

@@ -30,6 +30,7 @@ impl Daemon {
                 }
                 self.happen(name, Event::Refused);
             }
+            FromWorker::Busy { message } => self.stays(name, message),
             FromWorker::Connect { number } => {
                 if let Some(managed) = self.resources.get(name) {
                     self.connector.connect(
@@ -47,6 +48,23 @@ impl Daemon {
                     self.run_hook(name, event.word(), Vec::new());
                 }
             }
+        }
+    }
+
+    /// A primary was told to stop, and does not: whoever waits for that is told why.
+    fn stays(&mut self, name: &str, message: String) {
+        let Some(managed) = self.resources.get_mut(name) else {
+            return;
+        };
+        log::error!("{message}");
+        if let Some(before) = managed.before.take() {
+            log::error!("Its new configuration is not in force.");
+            managed.resource = before;
+        }
+        managed.complaint.worker_says(message);
+        self.happen(name, Event::Busy);
+        if let Some(managed) = self.resources.get_mut(name) {
+            managed.complaint = Complaint::default();
         }
     }
 

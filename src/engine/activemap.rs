@@ -47,6 +47,8 @@ pub struct Activemap {
     /// Somebody waits for a mark.
     urgent: bool,
     writing: Option<Vec<MapSector>>,
+    /// The last write failed: what it was to mark is not on the disk.
+    failed: bool,
     writes: u64,
     epoch: Epoch,
     flushed: Epoch,
@@ -68,6 +70,7 @@ impl Activemap {
             changed: BTreeSet::new(),
             urgent: false,
             writing: None,
+            failed: false,
             writes: 0,
             epoch: 1,
             flushed: 0,
@@ -253,7 +256,7 @@ impl Activemap {
 
     /// Whether the disk knows every mark.
     pub fn is_stored(&self) -> bool {
-        self.writing.is_none() && (!self.urgent || self.changed.is_empty())
+        self.writing.is_none() && !self.failed && (!self.urgent || self.changed.is_empty())
     }
 
     /// Whether a write of the map is under way.
@@ -302,6 +305,7 @@ impl Activemap {
                 self.changed.insert(sector.index);
             }
         }
+        self.failed = outcome.is_err();
         self.urgent &= !self.changed.is_empty();
     }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use super::channel::{FromWorker, ToWorker};
+use super::channel::{DeviceFate, FromWorker, ToWorker};
 use super::exit;
 use super::link::{Link, LinkError};
 use crate::config::Resource;
@@ -31,9 +31,15 @@ pub trait Station {
     fn reload(&self, resource: Resource);
     /// A connection that was asked for, or why there is none.
     fn connection(&self, number: u32, result: Result<OwnedFd, String>);
-    /// Begin to end: say so through the [`Ending`] when done.
-    fn stop(&self);
+    /// Begin to end, and say so through the [`Ending`] when done; or say why it does not: the device is
+    /// to be released, and is open.
+    fn stop(&self, device: DeviceFate) -> Result<(), Busy>;
 }
+
+/// Who has the device open: one sentence for the administrator.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Busy(pub String);
 
 /// How a role says that it has ended.
 #[derive(Debug)]
@@ -89,10 +95,10 @@ pub fn attend(link: &Link, ending: &Ending, station: &dyn Station) -> Option<u8>
         };
         match received {
             Ok(None) => {}
-            Ok(Some((ToWorker::Stop, _))) => {
-                if give_up.is_none() {
-                    give_up = Some(Instant::now() + STOP);
-                    station.stop();
+            Ok(Some((ToWorker::Stop(device), _))) if give_up.is_none() => {
+                match station.stop(device) {
+                    Ok(()) => give_up = Some(Instant::now() + STOP),
+                    Err(Busy(message)) => link.send(&FromWorker::Busy { message }),
                 }
             }
             Ok(Some((message, descriptors))) => obey(link, station, message, descriptors),
@@ -103,8 +109,11 @@ pub fn attend(link: &Link, ending: &Ending, station: &dyn Station) -> Option<u8>
                     error => log::error!("{error}"),
                 }
                 abandoned = true;
-                if give_up.is_none() {
-                    station.stop();
+                // Whoever has the device open is served again by the next worker.
+                if give_up.is_none()
+                    && let Err(busy) = station.stop(DeviceFate::Keep)
+                {
+                    log::error!("{busy}");
                 }
                 give_up = Some(Instant::now() + ABANDONED);
             }
@@ -126,7 +135,7 @@ fn obey(link: &Link, station: &dyn Station, message: ToWorker, mut descriptors: 
             link.send(&FromWorker::Report { number, status });
         }
         ToWorker::Begin(_) => log::warn!("told to begin while at it: ignored"),
-        // The caller sees to it.
-        ToWorker::Stop => {}
+        // The caller sees to the first; it is under way.
+        ToWorker::Stop(_) => {}
     }
 }

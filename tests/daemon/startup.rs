@@ -134,7 +134,7 @@ fn it_goes_to_the_background_once_and_leaves_on_sigterm() {
 
 #[test]
 fn it_ends_cleanly_on_either_signal() {
-    for signal in [Signal::SIGTERM, Signal::SIGINT] {
+    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGUSR2] {
         let mut hastd = Hastd::with_two_resources();
         assert!(hastd.control().exists());
         hastd.signal(signal);

@@ -187,6 +187,7 @@ impl World {
             data = buffer.borrow().get(range).unwrap_or_default();
             self.saboteur.payload(operation.owner, range, &mut data);
         }
+        let leaning = self.nodes[node].leans_on_peer();
         let Some(driver) = self.nodes[node].primary() else {
             return;
         };
@@ -198,6 +199,7 @@ impl World {
                 range,
                 memsync,
                 copy: matches!(operation.owner, Owner::Engine(_)),
+                leaning,
                 data,
             };
             self.send(connection, 1 - node, message);
@@ -206,7 +208,7 @@ impl World {
 
     fn send_state(&mut self, node: usize, message: Message, state: PeerState) {
         match state {
-            PeerState::Consistent if !self.peer_lives(node) => {}
+            PeerState::Consistent if !self.peer_lives(node) => self.oracle.has_everything(node),
             PeerState::Consistent => {
                 let from_peer = self.nodes[node]
                     .primary()

@@ -268,6 +268,11 @@ impl Oracle {
         self.share(primary, from_peer, disks, unsettled);
     }
 
+    /// The primary noted that it has all that the peer did alone; the peer may not hear of it.
+    pub fn has_everything(&mut self, primary: usize) {
+        self.apart[1 - primary].surely = false;
+    }
+
     /// The counters agree crosswise: nobody went on alone.
     pub fn in_step(&mut self) {
         self.apart.iter_mut().for_each(|apart| apart.surely = false);
@@ -326,7 +331,7 @@ impl Oracle {
             } else {
                 // A write since that flush may be in the target's cache only, whatever was flushed at
                 // the source: what it replaced can come back there.
-                let cached = new.0.iter().any(|e| e.id != 0 && e.begun > flushed);
+                let cached = self.last_write[to][sector] > flushed;
                 let old = std::mem::replace(target, new);
                 let kept = old.0.into_iter().filter(|entry| {
                     let known = target.0.iter().any(|e| e.value == entry.value);

@@ -40,6 +40,8 @@ pub enum Message {
         memsync: bool,
         /// Part of a synchronisation.
         copy: bool,
+        /// The primary leans on its peer.
+        leaning: bool,
         data: Vec<Value>,
     },
     /// A state message.

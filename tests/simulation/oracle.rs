@@ -128,6 +128,8 @@ pub struct Oracle {
     pub told: Moment,
     /// When the last flush of each component that succeeded began.
     pub last_flush: [Moment; 2],
+    /// When each sector of a component was last written to for an application.
+    pub last_write: [Vec<Moment>; 2],
     /// When the last session of each primary began.
     pub session_begun: [Moment; 2],
     /// Whether a primary surely went on alone before it introduced itself.
@@ -155,6 +157,7 @@ impl Oracle {
             faulted: false,
             told: 0,
             last_flush: [0; 2],
+            last_write: [vec![0; sectors], vec![0; sectors]],
             session_begun: [0; 2],
             introduced: [false; 2],
             related: false,

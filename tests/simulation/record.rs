@@ -41,6 +41,12 @@ impl Oracle {
         self.last_flush[node] = self.last_flush[node].max(begun);
     }
 
+    /// A component's disk carried out an application's write, perhaps into its cache only.
+    pub fn written(&mut self, node: usize, sectors: std::ops::Range<usize>) {
+        let now = self.step();
+        self.last_write[node][sectors].fill(now);
+    }
+
     /// A component was not promoted: its mark says that it is inconsistent.
     pub fn refused(&mut self, node: usize, disks: [&Disk; 2]) {
         let marked = |disk: &Disk| disk.metadata().inconsistent.is_some();

@@ -25,6 +25,8 @@ struct Incoming {
     memsync: bool,
     /// Part of a synchronisation.
     copy: bool,
+    /// The primary leaned on this node when it sent it.
+    leaning: bool,
     executed: bool,
     buffer: Shared,
 }
@@ -197,6 +199,7 @@ impl World {
                 range,
                 memsync,
                 copy,
+                leaning,
                 data,
             } => {
                 let start = sectors(range).start;
@@ -208,6 +211,7 @@ impl World {
                     range,
                     memsync,
                     copy,
+                    leaning,
                     executed: false,
                     buffer,
                 };
@@ -230,6 +234,7 @@ impl World {
                     range,
                     memsync: false,
                     copy: false,
+                    leaning: false,
                     executed: true,
                     buffer,
                 };
@@ -355,9 +360,22 @@ impl World {
         let driver = self.nodes[node].secondary();
         if let Some(incoming) = driver.and_then(|driver| driver.requests.get_mut(&id)) {
             incoming.executed = true;
-            if incoming.copy && incoming.command == Command::Write {
+            // What a primary that leans on this node copies to it is newer than the last flush acknowledged:
+            // the component is whole with any part of it.
+            if incoming.copy && !incoming.leaning && incoming.command == Command::Write {
                 self.oracle.copied_to(node);
             }
         }
+    }
+
+    /// Whether a write on a node's disk is an application's, not part of a synchronisation.
+    pub fn is_applications(&mut self, node: usize, operation: Operation) -> bool {
+        let Owner::Request(id) = operation.owner else {
+            return false;
+        };
+        let incoming = self.nodes[node]
+            .secondary()
+            .map(|driver| driver.requests.get(&id).is_some_and(|one| !one.copy));
+        incoming.unwrap_or(true)
     }
 }

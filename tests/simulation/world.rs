@@ -9,6 +9,7 @@ use hast::engine::{self, Operation, Outcome};
 use hast::terms::Replication;
 use nix::errno::Errno;
 
+use crate::disk::sectors;
 use crate::network::{Connection, Message, Time};
 use crate::node::{Job, Node, Work, Worker};
 use crate::oracle::{Oracle, Rule, Violation};
@@ -289,8 +290,14 @@ impl World {
         };
         self.nodes[node].carry_out(&job, &mut self.rng);
         let outcome = if job.fails { Err(Errno::EIO) } else { Ok(()) };
-        if let (Work::Flush(_), Ok(())) = (&job.work, outcome) {
-            self.oracle.flushed(node, job.begun);
+        match &job.work {
+            Work::Flush(_) if !job.fails => self.oracle.flushed(node, job.begun),
+            Work::Write(operation, range, _) | Work::Delete(operation, range)
+                if self.is_applications(node, *operation) =>
+            {
+                self.oracle.written(node, sectors(*range));
+            }
+            _ => {}
         }
         match job.work {
             Work::Read(operation, ..) | Work::Flush(operation) => {

@@ -23,7 +23,7 @@ use hast::provider::nbd::client::Client;
 use hast::wire::frame::{self, Limits, Message};
 use hast::wire::handshake::{HelloAnswer, Opening, Start};
 use hast::worker::channel::{
-    Assignment, Begin, FromWorker, HookEvent, Introduction, LIMITS, ToWorker,
+    Assignment, Begin, DeviceFate, FromWorker, HookEvent, Introduction, LIMITS, ToWorker,
 };
 
 /// How long anything in these tests may take.
@@ -226,7 +226,7 @@ impl Worker {
     /// Ends it in an orderly way; returns its exit code.
     pub fn stop(mut self) -> u8 {
         // One that has ended already has closed its socket.
-        let _ = send(&self.socket, &ToWorker::Stop, &[]);
+        let _ = send(&self.socket, &ToWorker::Stop(DeviceFate::Release), &[]);
         self.join()
     }
 

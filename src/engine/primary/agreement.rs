@@ -84,6 +84,7 @@ impl Primary {
             // whatever is acknowledged without it counts anew.
             self.raised = false;
         }
+        let leant = self.metadata.get().inconsistent.is_some();
         let generation = self.metadata.change(|metadata| {
             metadata.inconsistent = None;
             metadata.remotecnt = peer.localcnt;
@@ -91,6 +92,9 @@ impl Primary {
                 metadata.localcnt = peer.remotecnt;
             }
         });
+        if leant {
+            self.unmapped_generation = generation;
+        }
         self.agreement = Agreement::Noting(generation);
     }
 

@@ -169,13 +169,15 @@ impl Primary {
         }
     }
 
-    /// Tells a peer that can be told that it lacks something.
+    /// Tells a peer that can be told that it lacks something. Not while this node leans on it: neither
+    /// could be promoted then. What the peer lacks meanwhile was written after the last flush that was
+    /// acknowledged, and none is until it has it: copying that breaks no order that was promised.
     pub(super) fn tell_inconsistent(&mut self, actions: &mut Vec<Action>) {
         let state = PeerState::Inconsistent;
         let Some(peer) = self.together().copied() else {
             return;
         };
-        if self.map.behind().is_empty() {
+        if self.map.behind().is_empty() || (self.leans_on_peer() && !peer.failed) {
             return;
         }
         self.peer_inconsistent = true;
@@ -392,9 +394,14 @@ impl Primary {
             }
             (_, Ok(())) => self.end_piece(id, actions),
             (_, Err(_)) => {
-                let extent = piece.extent;
+                let (extent, direction) = (piece.extent, piece.direction);
                 if let Some(copying) = self.copies.extents.get_mut(&extent) {
                     copying.failed = true;
+                }
+                if direction == Direction::ToPeer
+                    && let Some(peer) = self.together_mut()
+                {
+                    peer.failed = true;
                 }
                 self.end_piece(id, actions);
             }
@@ -448,6 +455,9 @@ impl Primary {
         self.copies.left = (behind + stale) * u64::from(self.geometry.extent_size);
         if extent.direction == Direction::FromPeer {
             self.wake_waiting_copy(actions);
+        } else if behind == 0 {
+            // Flushes, see `tell_inconsistent`.
+            self.wake_waiting_peer(actions);
         }
     }
 

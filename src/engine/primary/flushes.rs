@@ -9,7 +9,7 @@ use nix::errno::Errno;
 
 impl Primary {
     pub(super) fn start_flush(&mut self, id: u64, actions: &mut Vec<Action>) {
-        if self.is_peer_needed() {
+        if self.is_peer_needed() || self.lacks_peer_what_it_leads() {
             self.wait_for_peer(id);
             return;
         }
@@ -34,6 +34,12 @@ impl Primary {
         }
     }
 
+    /// Whether the peer, on which this node leans, lacks something. A flush is not acknowledged then: the
+    /// peer does not know that it lacks anything, and may have to go on alone.
+    fn lacks_peer_what_it_leads(&self) -> bool {
+        self.leans_on_peer() && !self.map.behind().is_empty()
+    }
+
     pub(super) fn settle_flush(&mut self, id: u64, actions: &mut Vec<Action>) {
         let Some(pending) = self.requests.get(&id) else {
             return;
@@ -47,6 +53,7 @@ impl Primary {
                 }
             }
             (_, Side::Outstanding | Side::Received) => {}
+            (_, Side::Done) if self.lacks_peer_what_it_leads() => self.wait_for_peer(id),
             (Side::Done, Side::Done | Side::Failed(Errno::EOPNOTSUPP)) => {
                 // A peer without a volatile cache has nothing to flush.
                 if let Some(epoch) = pending.epoch {

@@ -27,6 +27,8 @@ pub(super) struct Peer {
     pub localcnt: u64,
     /// Its remotecnt at the handshake.
     pub remotecnt: u64,
+    /// It failed a write, and has marked itself inconsistent.
+    pub failed: bool,
 }
 
 /// How near the peer is.
@@ -141,6 +143,7 @@ impl Primary {
             memsync: answer.memsync,
             localcnt: answer.localcnt,
             remotecnt: answer.remotecnt,
+            failed: false,
         };
         let generation = match answer.source {
             Source::Primary if self.peer_forgot(answer) => {
@@ -328,6 +331,10 @@ impl Primary {
                     Ok(()) => Side::Done,
                     Err(errno) => Side::Failed(errno),
                 };
+                let failed = outcome.is_err() && pending.request.command.mutates();
+                if failed && let Some(peer) = self.together_mut() {
+                    peer.failed = true;
+                }
                 self.settle(id, actions);
             }
             Sent::FlushAfter(id) => self.flushed_after(id, outcome, actions),

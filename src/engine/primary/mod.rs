@@ -113,6 +113,8 @@ pub struct Primary {
     ahead: Ahead,
     /// The change of the metadata that says what is stale here.
     mapped_generation: Generation,
+    /// The change of the metadata that says that nothing is stale any more.
+    unmapped_generation: Generation,
     /// The peer's localcnt while it is the source of a synchronisation that this worker saw begin.
     source_localcnt: Option<u64>,
     /// What the peer was last told of its copy in this connection.
@@ -187,6 +189,7 @@ impl Primary {
             source_localcnt: None,
             ahead: Ahead::No,
             mapped_generation: 0,
+            unmapped_generation: 0,
             told: None,
             peer_inconsistent: false,
             virgin: false,
@@ -362,11 +365,15 @@ impl Primary {
     }
 
     fn metadata_written(&mut self, ticket: u64, outcome: Outcome, actions: &mut Vec<Action>) {
+        let leant = self.leans_on_peer();
         let written = self.metadata.written(ticket, outcome);
         if outcome.is_err() && self.raised && ticket >= self.raise_generation {
             self.raise_generation = self.metadata.generation();
         }
         self.requests_settled_by(written, actions);
         self.link_settled_by(written, actions);
+        if leant && !self.leans_on_peer() {
+            self.wake_waiting_peer(actions);
+        }
     }
 }

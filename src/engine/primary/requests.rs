@@ -148,7 +148,9 @@ impl Primary {
     /// Whether the peer's copy is the one to rely on: some extents are stale here, or were until just
     /// now and what was fetched is not flushed and noted yet. Nothing is acknowledged without it then.
     pub(super) fn leans_on_peer(&self) -> bool {
-        !self.map.stale().is_empty() || self.metadata.get().inconsistent.is_some()
+        !self.map.stale().is_empty()
+            || self.metadata.get().inconsistent.is_some()
+            || !self.metadata.is_durable(self.unmapped_generation)
     }
 
     /// Whether that peer is away.

@@ -69,6 +69,11 @@ pub enum FromWorker {
         /// Why: one sentence for the administrator.
         message: String,
     },
+    /// The worker was told to stop and does not: its device is open.
+    Busy {
+        /// By whom, where that is known: one sentence for the administrator.
+        message: String,
+    },
     /// A connection to the resource's `remote` (from its `source`) is wanted.
     Connect {
         /// To be repeated in the answer.
@@ -98,6 +103,9 @@ impl FromWorker {
                     .add_u8("exit", *exit)
                     .add_str("message", message);
             }
+            Self::Busy { message } => {
+                nv.add_str("kind", "busy").add_str("message", message);
+            }
             Self::Connect { number } => {
                 nv.add_str("kind", "connect").add_u32("number", *number);
             }
@@ -119,6 +127,9 @@ impl FromWorker {
             "started" => Ok(Self::Started),
             "refused" => Ok(Self::Refused {
                 exit: fields.byte("exit")?,
+                message: fields.text("message")?.to_owned(),
+            }),
+            "busy" => Ok(Self::Busy {
                 message: fields.text("message")?.to_owned(),
             }),
             "connect" => Ok(Self::Connect {

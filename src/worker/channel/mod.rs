@@ -122,8 +122,35 @@ pub enum ToWorker {
         /// To be repeated in the report.
         number: u32,
     },
-    /// End cleanly.
-    Stop,
+    /// End cleanly; a primary whose device is to be released may answer [`FromWorker::Busy`] instead.
+    Stop(DeviceFate),
+}
+
+/// What becomes of a primary's device when its worker ends. Only GEOM gate's can outlive it, and be open
+/// by others; any other goes with the worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeviceFate {
+    /// It goes, unless somebody has it open: then the worker stays.
+    Release,
+    /// It goes; who has it open gets errors.
+    Destroy,
+    /// It goes, unless somebody has it open: then it stays, and what they ask waits for the next worker.
+    Vacate,
+    /// It stays, and what is asked of it waits for the next worker.
+    Keep,
+}
+
+impl DeviceFate {
+    const ALL: [Self; 4] = [Self::Release, Self::Destroy, Self::Vacate, Self::Keep];
+
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Release => "release",
+            Self::Destroy => "destroy",
+            Self::Vacate => "vacate",
+            Self::Keep => "keep",
+        }
+    }
 }
 
 impl ToWorker {
@@ -135,7 +162,10 @@ impl ToWorker {
                 Assignment::Secondary(_) => 2,
             },
             Self::Connection { .. } => 1,
-            Self::ConnectionFailed { .. } | Self::Reload(_) | Self::Status { .. } | Self::Stop => 0,
+            Self::ConnectionFailed { .. }
+            | Self::Reload(_)
+            | Self::Status { .. }
+            | Self::Stop(_) => 0,
         }
     }
 
@@ -159,8 +189,8 @@ impl ToWorker {
             Self::Status { number } => {
                 nv.add_str("kind", "status").add_u32("number", *number);
             }
-            Self::Stop => {
-                nv.add_str("kind", "stop");
+            Self::Stop(device) => {
+                nv.add_str("kind", "stop").add_str("device", device.word());
             }
         }
         frame::encode(VERSION, &nv, &[])
@@ -182,7 +212,11 @@ impl ToWorker {
             "status" => Ok(Self::Status {
                 number: fields.number()?,
             }),
-            "stop" => Ok(Self::Stop),
+            "stop" => {
+                let word = fields.text("device")?;
+                let fate = DeviceFate::ALL.into_iter().find(|fate| fate.word() == word);
+                fate.map(Self::Stop).ok_or_else(|| fields.invalid("device"))
+            }
             unknown => Err(ChannelError::Kind(unknown.to_owned())),
         }
     }

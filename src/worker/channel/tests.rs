@@ -69,7 +69,10 @@ fn what_main_says_comes_back() {
         ),
         (ToWorker::Reload(Box::new(elaborate())), 0),
         (ToWorker::Status { number: 9 }, 0),
-        (ToWorker::Stop, 0),
+        (ToWorker::Stop(DeviceFate::Release), 0),
+        (ToWorker::Stop(DeviceFate::Destroy), 0),
+        (ToWorker::Stop(DeviceFate::Vacate), 0),
+        (ToWorker::Stop(DeviceFate::Keep), 0),
     ];
     for (message, descriptors) in messages {
         let nv = nv_of(&message.encode());
@@ -99,6 +102,9 @@ fn what_a_worker_says_comes_back() {
         FromWorker::Refused {
             exit: 78,
             message: "no".into(),
+        },
+        FromWorker::Busy {
+            message: "mounted".into(),
         },
         FromWorker::Connect { number: 1 },
         FromWorker::Report { number: 2, status },

@@ -27,7 +27,7 @@ use crate::engine::primary::{Event, Promotion, Start};
 use crate::provider::nbd::{Export, ListenAddress, Server};
 use crate::provider::{Answers, Backend, Buffer, BufferError, BufferPool, ProviderRequest};
 use crate::wire::PROTOCOL_VERSION;
-use crate::worker::channel::FromWorker;
+use crate::worker::channel::{DeviceFate, FromWorker};
 use crate::worker::counts::Counts;
 use crate::worker::exit;
 use crate::worker::link::Link;
@@ -37,7 +37,7 @@ use crate::worker::outbox::{Outbox, Style};
 use crate::worker::peer::Connection;
 use crate::worker::pool::{self, Pool};
 use crate::worker::refusal::RoleError;
-use crate::worker::station::{self, Ending, Station};
+use crate::worker::station::{self, Busy, Ending, Station};
 use crate::worker::watch::Watch;
 
 /// Requests not released, at most. Those with data are bounded by their buffers; without, in async, a
@@ -364,9 +364,10 @@ impl Station for Primary {
         self.meeting.connection(number, result);
     }
 
-    fn stop(&self) {
+    fn stop(&self, _device: DeviceFate) -> Result<(), Busy> {
         // No more requests; those in flight are given a moment.
         drop(lock(&self.provider).take());
         self.tell(Event::Stop, Here::Nothing);
+        Ok(())
     }
 }

@@ -28,7 +28,7 @@ use crate::engine::handshake::Source;
 use crate::engine::secondary::Event;
 use crate::provider::BufferPool;
 use crate::wire::handshake::Refusal;
-use crate::worker::channel::{FromWorker, HookEvent, Introduction};
+use crate::worker::channel::{DeviceFate, FromWorker, HookEvent, Introduction};
 use crate::worker::counts::Counts;
 use crate::worker::exit;
 use crate::worker::inbox::Inbox;
@@ -39,7 +39,7 @@ use crate::worker::outbox::{Outbox, Style};
 use crate::worker::peer::{self, Connection};
 use crate::worker::pool::{self, Pool};
 use crate::worker::refusal::{RoleError, explain};
-use crate::worker::station::{self, Ending, Station};
+use crate::worker::station::{self, Busy, Ending, Station};
 use crate::worker::watch::Watch;
 
 /// How long a primary may say nothing: twice the time after which it sends a keepalive.
@@ -316,8 +316,9 @@ impl Station for Secondary {
         log::debug!("connection {number}, which nobody asked for");
     }
 
-    fn stop(&self) {
+    fn stop(&self, _device: DeviceFate) -> Result<(), Busy> {
         self.stopped.store(true, Ordering::Relaxed);
         self.connection.shut();
+        Ok(())
     }
 }
