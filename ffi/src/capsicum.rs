@@ -8,6 +8,7 @@ use std::os::fd::BorrowedFd;
 use nix::Result;
 
 use crate::headers::Claims;
+use crate::ioctl::Ioctl;
 use crate::layout::structure;
 
 /// What may be done with a descriptor. One bit says which, another in which word that one is.
@@ -56,6 +57,8 @@ pub const KQUEUE: Right = right(1, 0x10_0040);
 /// ioctl(2); [`limit_ioctls`] says which.
 pub const IOCTL: Right = right(1, 0x80);
 
+const FIONBIO: Ioctl<i32> = Ioctl::write("FIONBIO", b'f', 126);
+
 /// A connected socket: to the peer, or to the main process, descriptors sent along included.
 pub const SOCKET: Rights = Rights::of(&[
     READ,
@@ -67,7 +70,11 @@ pub const SOCKET: Rights = Rights::of(&[
     GETSOCKOPT,
     SETSOCKOPT,
     SHUTDOWN,
+    IOCTL,
 ]);
+/// What is left to ask of one: whether its calls wait. Rust's library sets that with an ioctl.
+pub const SOCKET_REQUESTS: [u32; 1] = [FIONBIO.code()];
+
 /// A component that is a regular file.
 pub const FILE: Rights = Rights::of(&[PREAD, PWRITE, FSYNC, FSTAT, FLOCK]);
 /// A component that is a disk device.
@@ -107,9 +114,9 @@ impl Rights {
 
 /// What this module says of FreeBSD's headers.
 pub const CLAIMS: Claims = Claims {
-    headers: &["sys/types.h", "sys/capsicum.h"],
+    headers: &["sys/types.h", "sys/capsicum.h", "sys/filio.h"],
     structures: &[Rights::STRUCTURE],
-    requests: &[],
+    requests: &[FIONBIO.number()],
     constants: &[
         ("CAP_RIGHTS_VERSION", 0),
         ("CAPRIGHT(0, 0)", right(0, 0)),

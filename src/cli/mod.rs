@@ -12,7 +12,7 @@ macro_rules! line {
     };
 }
 
-mod arguments;
+pub mod arguments;
 mod check;
 mod create;
 mod dump;

@@ -25,6 +25,7 @@ pub use model::{Config, Provider, Resource};
 pub use node::NodeNames;
 pub use reload::Change;
 pub use size::{SizeError, parse_size};
+pub use tree::{Keyword, SectionKind};
 
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};

@@ -18,7 +18,7 @@
 //! messages: workers do, and a crash of one touches no other resource. The only other
 //! threads are short-lived and look names up or read the configuration.
 
-mod arguments;
+pub mod arguments;
 mod complaint;
 mod connector;
 mod control_server;

@@ -2,9 +2,10 @@
 
 use std::fs::{File, FileType, Metadata, OpenOptions, TryLockError};
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use hast_ffi::device;
 use log::warn;
@@ -49,6 +50,8 @@ pub struct Component {
     pub(super) file: File,
     pub(super) medium: Medium,
     pub(super) abilities: Abilities,
+    /// The path leads nowhere for this process.
+    confined: AtomicBool,
     path: PathBuf,
     identity: Identity,
     media_size: u64,
@@ -88,6 +91,7 @@ impl Component {
             file,
             medium,
             abilities: Abilities::default(),
+            confined: AtomicBool::new(false),
             path: path.to_owned(),
             identity: identity_of(medium, &found),
             media_size,
@@ -121,6 +125,11 @@ impl Component {
             .map_err(|errno| self.error(errno, Operation::Examine))
     }
 
+    /// This process is about to lose sight of the path.
+    pub fn confine(&self) {
+        self.confined.store(true, Ordering::Relaxed);
+    }
+
     /// Checks that the path still leads to this component. An open file works on after it was
     /// removed, and everything written to it is then lost with its last user: a worker
     /// looks now and then.
@@ -129,6 +138,13 @@ impl Component {
     /// [`DiskErrorKind::Vanished`] where it was removed or replaced.
     pub fn still_there(&self) -> Result<(), DiskError> {
         let gone = || DiskError::new(DiskErrorKind::Vanished, &self.path, Operation::Examine);
+        if self.confined.load(Ordering::Relaxed) {
+            return if self.has_a_name() {
+                Ok(())
+            } else {
+                Err(gone())
+            };
+        }
         match std::fs::metadata(&self.path) {
             Ok(found) => match medium_of(&self.path, found.file_type()) {
                 Ok(medium) if identity_of(medium, &found) == self.identity => Ok(()),
@@ -136,6 +152,15 @@ impl Component {
             },
             Err(error) if error.kind() == io::ErrorKind::NotFound => Err(gone()),
             Err(error) => Err(self.error(errno_of(&error), Operation::Examine)),
+        }
+    }
+
+    /// Whether the open component is one that something still leads to: all that can be seen of it without
+    /// its path.
+    fn has_a_name(&self) -> bool {
+        match self.medium {
+            Medium::File => self.file.metadata().is_ok_and(|found| found.nlink() > 0),
+            Medium::Device => media_size_of(&self.file, self.medium).is_ok(),
         }
     }
 
@@ -317,5 +342,11 @@ fn media_size_of(file: &File, medium: Medium) -> Result<u64, Errno> {
     match medium {
         Medium::File => Ok(file.metadata().map_err(|error| errno_of(&error))?.len()),
         Medium::Device => device::media_size(file.as_fd()),
+    }
+}
+
+impl AsFd for Component {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
     }
 }

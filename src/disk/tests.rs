@@ -192,6 +192,18 @@ fn a_file_cut_short_is_an_error_that_says_where() {
 }
 
 #[test]
+fn a_removed_file_is_noticed_without_its_path() {
+    let (_directory, path) = file_of(MIB);
+    let component = open(&path);
+    component.confine();
+    fs::rename(&path, path.with_extension("moved")).expect("moved");
+    component.still_there().expect("it still has a name");
+    fs::remove_file(path.with_extension("moved")).expect("removed");
+    let error = component.still_there().expect_err("gone");
+    assert_eq!(error.kind(), &DiskErrorKind::Vanished);
+}
+
+#[test]
 fn a_removed_or_replaced_file_is_noticed() {
     let (_directory, path) = file_of(MIB);
     let component = open(&path);

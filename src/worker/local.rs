@@ -10,6 +10,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use super::confinement;
 use super::lock;
 use super::pace::Pace;
 use crate::control::Statistics;
@@ -178,6 +179,12 @@ impl Local {
         if let Err(error) = self.component.still_there() {
             self.complain(&error);
         }
+    }
+
+    /// This process is about to lose sight of the component's path, and keeps what it needs of it.
+    pub fn confine(&self) {
+        self.component.confine();
+        confinement::limit_component(&self.component);
     }
 
     /// Does it, in this thread.

@@ -18,6 +18,7 @@
 //! | `local`, `pool` | the component: what is done on it, and by whom |
 
 pub mod channel;
+mod confinement;
 mod counts;
 mod entry;
 pub mod exit;

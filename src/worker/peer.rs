@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use socket2::{Socket, TcpKeepalive};
 
+use super::confinement;
+
 /// Probes a silent peer gets before the system gives it up.
 const PROBES: u32 = 3;
 /// The least time between two probes that systems know.
@@ -44,6 +46,7 @@ pub fn prepare(descriptor: OwnedFd, timeout: Duration) -> io::Result<Arc<Socket>
         // A connection that is not TCP works, too.
         log::debug!("setting up a connection: {error}");
     }
+    confinement::limit_socket(&socket);
     Ok(Arc::new(socket))
 }
 

@@ -5,6 +5,7 @@ use crate::disk::DiskError;
 use crate::engine::primary::PromotionRefused;
 use crate::provider::nbd::ProviderError;
 
+use super::confinement::ConfinementError;
 use super::exit;
 use crate::config::Resource;
 use crate::wire::handshake::Refusal;
@@ -27,6 +28,9 @@ pub enum RoleError {
     /// The system gives no more threads, sockets or random numbers.
     #[error("cannot start: {0}")]
     System(#[from] std::io::Error),
+    /// It would have to serve as root.
+    #[error(transparent)]
+    Confinement(#[from] ConfinementError),
     /// The main process does not keep to what was agreed on with it.
     #[error("hastd and its worker do not understand each other: {0}")]
     Channel(&'static str),
@@ -38,6 +42,8 @@ impl RoleError {
         match self {
             Self::Disk(error) => error.exit_code(),
             Self::Promotion(_) | Self::NoGate => exit::CONFIG,
+            Self::Confinement(ConfinementError::NoUser) => exit::CONFIG,
+            Self::Confinement(ConfinementError::Refused { .. }) => exit::OS,
             Self::Provider(_) | Self::System(_) => exit::OS,
             Self::Channel(_) => exit::SOFTWARE,
         }

@@ -29,6 +29,7 @@ use crate::engine::secondary::Event;
 use crate::provider::BufferPool;
 use crate::wire::handshake::Refusal;
 use crate::worker::channel::{DeviceFate, FromWorker, HookEvent, Introduction};
+use crate::worker::confinement;
 use crate::worker::counts::Counts;
 use crate::worker::exit;
 use crate::worker::inbox::Inbox;
@@ -121,6 +122,8 @@ pub fn run(
         counts: Counts::default(),
     });
     secondary.outbox.open(connection, primary.version);
+    secondary.local.confine();
+    confinement::confine(&resource.name, crate::terms::Role::Secondary)?;
     let threads = secondary.start()?;
     link.send(&FromWorker::Started);
     link.send(&FromWorker::Hook(HookEvent::Connect));
