@@ -4,7 +4,6 @@ use super::arguments::{NamesArguments, RoleArguments};
 use super::{Failure, complain, configuration, print, sysexits};
 use crate::control::client::{self, ClientError};
 use crate::control::{ErrorCode, Request, Selection, StatusReply};
-use crate::terms::Role;
 
 impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Self {
@@ -15,12 +14,6 @@ impl From<ClientError> for Failure {
 
 /// `hastctl role`
 pub fn role(arguments: &RoleArguments) -> Result<u8, Failure> {
-    if arguments.force && arguments.role != Role::Primary {
-        return Err(Failure::new(
-            "--force goes with the role primary only",
-            sysexits::EX_USAGE,
-        ));
-    }
     let (_, config) = configuration(&arguments.common)?;
     let reply = client::set_role(
         &config.control,

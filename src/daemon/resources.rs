@@ -317,7 +317,7 @@ impl Daemon {
         }
         match device {
             DeviceFate::Keep => {
-                log::info!("Handing over: exiting, devices stay for the next hastd.")
+                log::info!("Handing over: exiting, devices stay for the next hastd.");
             }
             _ => log::info!("Termination signal received, exiting."),
         }

@@ -1,8 +1,11 @@
 //! A component on real files and, where the machine lends them, real devices.
 
 use std::fs::{self, File};
-use std::os::unix::fs::{FileExt, MetadataExt};
+#[cfg(target_os = "linux")]
+use std::os::unix::fs::FileExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+#[cfg(target_os = "linux")]
 use std::process::Command;
 
 use nix::errno::Errno;
@@ -291,8 +294,10 @@ fn a_sparse_terabyte_takes_no_space() {
 }
 
 /// Runs its command when dropped: what undoes a mount or a loop device.
+#[cfg(target_os = "linux")]
 struct Undo(&'static str, &'static [&'static str], PathBuf);
 
+#[cfg(target_os = "linux")]
 impl Drop for Undo {
     fn drop(&mut self) {
         let status = Command::new(self.0).args(self.1).arg(&self.2).status();

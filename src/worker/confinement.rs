@@ -56,7 +56,7 @@ pub fn confine(resource: &str, role: Role) -> Result<(), ConfinementError> {
     match capsicum::enter() {
         Ok(()) => debug!("runs as user {USER}, {way} and in capability mode"),
         Err(Errno::ENOSYS) => {
-            info!("runs as user {USER} and {way}; this kernel has no capability mode")
+            info!("runs as user {USER} and {way}; this kernel has no capability mode");
         }
         Err(errno) => return Err(refused("enter capability mode")(errno)),
     }

@@ -100,11 +100,6 @@ fn hastctl_says_what_hastd_can_not_do() {
         ("role master disk1", 64, "unknown role 'master'"),
         ("role", 64, "Usage: hastctl role"),
         ("frobnicate", 64, "unrecognized subcommand 'frobnicate'"),
-        (
-            "role --force secondary disk1",
-            64,
-            "--force goes with the role primary only",
-        ),
     ] {
         let run = cluster.a.hastctl(words);
         assert_eq!(run.status.code(), Some(code), "{run:?}");

@@ -7,7 +7,7 @@ use hast::disk::{self, CreateOptions};
 use hast::engine::primary::Promotion;
 use hast::worker::channel::FromWorker;
 
-use crate::harness::{Host, Node, Worker, eventually};
+use crate::harness::{Host, Node, Worker};
 use crate::pairs::{nodes, noise, nowhere, read_all};
 
 /// The code and message with which a primary on this node refuses to start.
@@ -96,7 +96,7 @@ mod sealed {
     use nix::sys::memfd::{MFdFlags, memfd_create};
 
     use super::*;
-    use crate::harness::SIZE;
+    use crate::harness::{SIZE, eventually};
 
     fn memory_node(folder: &std::path::Path, name: &'static str) -> (Node, OwnedFd) {
         let memory = memfd_create(c"component", MFdFlags::MFD_ALLOW_SEALING).unwrap();

@@ -255,6 +255,7 @@ impl Worker {
     }
 
     /// As if the main process had died: what is left of the worker ends at once.
+    #[cfg(target_os = "linux")]
     pub fn abandon(mut self) -> u8 {
         let _ = self.socket.shutdown(Shutdown::Both);
         self.join()
