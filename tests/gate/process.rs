@@ -61,7 +61,9 @@ impl Process {
         let is_here = |thread: &ThreadId| self.model.is_in_kernel(*thread);
         while self.life.threads.lock().unwrap().iter().any(is_here) {
             let threads = self.life.threads.lock().unwrap().clone();
-            threads.iter().for_each(|thread| self.model.signal(*thread));
+            for thread in threads {
+                self.model.signal(thread);
+            }
             thread::yield_now();
         }
     }
@@ -84,6 +86,10 @@ impl Process {
 impl Kernel for Process {
     fn load(&self) -> Result<(), Errno> {
         self.model.load()
+    }
+
+    fn confine(&self) -> Result<(), Errno> {
+        self.model.confine()
     }
 
     fn max_transfer(&self) -> usize {

@@ -145,6 +145,22 @@ impl Gate {
         &self.name
     }
 
+    /// Gives up what serving the device does not take: this process is about to be confined. Who has the
+    /// device open can not be seen from then on.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn confine(&self) -> Result<(), GateError> {
+        self.desk
+            .kernel
+            .confine()
+            .map_err(|errno| GateError::Kernel {
+                operation: "limit what can be done with",
+                name: self.name.clone(),
+                errno,
+            })
+    }
+
     /// Whether somebody else destroyed the device: nothing comes from it any more.
     pub fn is_lost(&self) -> bool {
         self.desk.standing() == Standing::Vanished

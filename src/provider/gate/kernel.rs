@@ -147,6 +147,13 @@ pub trait Kernel: Send + Sync {
     /// As kldload(2) or open(2).
     fn load(&self) -> Result<(), Errno>;
 
+    /// Leaves the control device nothing but what serving a device that is there takes: this process is about
+    /// to be confined.
+    ///
+    /// # Errors
+    /// As cap_rights_limit(2).
+    fn confine(&self) -> Result<(), Errno>;
+
     /// The largest transfer that devices are usually asked for, in bytes (kern.maxphys). Not a bound.
     fn max_transfer(&self) -> usize;
 

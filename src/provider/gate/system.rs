@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use std::thread::JoinHandle;
 
 use hast_ffi::gate::{self, Access, Create, DirectReads, Modify, Request};
-use hast_ffi::{interrupt, modules, mounts, sysctl};
+use hast_ffi::{capsicum, interrupt, modules, mounts, sysctl};
 use nix::errno::Errno;
 
 use super::kernel::{
@@ -25,13 +25,8 @@ pub struct System {
 }
 
 impl System {
-    /// The control device, open since [`Kernel::load`]: to be limited to what is needed of it.
-    pub fn control(&self) -> Option<BorrowedFd<'_>> {
-        self.control.get().map(AsFd::as_fd)
-    }
-
     fn opened(&self) -> Result<BorrowedFd<'_>, Errno> {
-        self.control().ok_or(Errno::EBADF)
+        self.control.get().map(AsFd::as_fd).ok_or(Errno::EBADF)
     }
 }
 
@@ -56,6 +51,17 @@ impl Kernel for System {
         self.max_transfer
             .get_or_init(|| bytes.unwrap_or(USUAL_TRANSFER));
         Ok(())
+    }
+
+    fn confine(&self) -> Result<(), Errno> {
+        let control = self.opened()?;
+        let limited = capsicum::limit(control, &capsicum::CONTROL)
+            .and_then(|()| capsicum::limit_ioctls(control, &gate::WORKER_REQUESTS));
+        match limited {
+            // A kernel without capability mode.
+            Err(Errno::ENOSYS) => Ok(()),
+            limited => limited,
+        }
     }
 
     fn max_transfer(&self) -> usize {

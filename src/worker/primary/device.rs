@@ -14,7 +14,9 @@ use crate::control::WorkerStatus;
 use crate::engine::handshake::Source;
 use crate::engine::primary::Answer;
 use crate::provider::gate::kernel::Kernel;
+use crate::terms::Role;
 use crate::worker::channel::DeviceFate;
+use crate::worker::confinement;
 use crate::worker::local::{Ended, Task};
 use crate::worker::lock;
 use crate::worker::refusal::RoleError;
@@ -31,6 +33,29 @@ impl Primary {
             .write()
             .unwrap_or_else(PoisonError::into_inner) = Some(served);
         self.review_direct_reads();
+        Ok(())
+    }
+
+    /// Gives up what this process does not need any more. Without that it does not serve, and a device
+    /// that nobody has open yet goes.
+    pub(super) fn confine(&self) -> Result<(), RoleError> {
+        let result = self.give_up_privileges();
+        if result.is_err()
+            && let Err(busy) = self.stop_serving(DeviceFate::Vacate)
+        {
+            log::error!("{busy}");
+        }
+        result
+    }
+
+    fn give_up_privileges(&self) -> Result<(), RoleError> {
+        let provider = self.provider();
+        if !provider.as_ref().map_or(Ok(false), Served::confine)? {
+            return Ok(());
+        }
+        let name = lock(&self.resource).name.clone();
+        self.local.confine();
+        confinement::confine(&name, Role::Primary)?;
         Ok(())
     }
 

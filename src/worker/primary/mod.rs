@@ -96,7 +96,7 @@ pub fn run(
 ) -> Result<u8, RoleError> {
     let primary = Arc::new(Primary::new(link.clone(), resource, promotion)?);
     let threads = primary.start()?;
-    let served = primary.serve(gate);
+    let served = primary.serve(gate).and_then(|()| primary.confine());
     if served.is_ok() {
         link.send(&FromWorker::Started);
         log::info!("the device is served");

@@ -70,6 +70,18 @@ impl Served {
         Ok(Self::Gate(Gate::open(kernel, device, backend)?))
     }
 
+    /// Gives up what serving does not take, before the process is confined. Whether it can be: an NBD server
+    /// has a socket in the file system to remove.
+    pub(super) fn confine(&self) -> Result<bool, RoleError> {
+        match self {
+            Self::Nbd(_) => Ok(false),
+            Self::Gate(gate) => {
+                gate.confine()?;
+                Ok(true)
+            }
+        }
+    }
+
     /// Says something else of the device, where that can be seen.
     pub(super) fn set_info(&self, info: &str) {
         if let Self::Gate(gate) = self {

@@ -23,6 +23,10 @@ impl Kernel for Model {
         Ok(())
     }
 
+    fn confine(&self) -> Result<(), Errno> {
+        Ok(())
+    }
+
     fn max_transfer(&self) -> usize {
         self.inner.max_transfer
     }

@@ -57,7 +57,7 @@ fn gate(text: &mut String, unit: usize, softc: &Softc) -> std::fmt::Result {
         )?;
         writeln!(text, "      </config>")?;
     }
-    for (id, _) in &softc.consumers {
+    for id in softc.consumers.keys() {
         writeln!(
             text,
             "\t<consumer id=\"0xc{id}\">\n\t  <geom ref=\"0xa{unit}\"/>"
