@@ -14,11 +14,13 @@ use super::lifecycle::{Event, Stage};
 use super::reactor::Deadline;
 use super::resources::Managed;
 use super::timers::TimerId;
+use crate::config::Provider;
 use crate::control::{
     ErrorCode, Failure, Request, ResourceStatus, RoleReply, Selection, StatusReply, WorkerStatus,
     failure_reply,
 };
 use crate::nv::Nv;
+use crate::provider::gate;
 use crate::terms::Role;
 use crate::worker::channel::ToWorker;
 
@@ -103,11 +105,14 @@ impl Daemon {
                     Some(Err(failure))
                 }
                 Some(managed) => {
-                    before
-                        .entry(name.clone())
-                        .or_insert(managed.lifecycle.role());
-                    self.happen(&name, Event::Command { role, force });
-                    None
+                    let left = leave_nothing(managed, role, force);
+                    if left.is_ok() {
+                        before
+                            .entry(name.clone())
+                            .or_insert(managed.lifecycle.role());
+                        self.happen(&name, Event::Command { role, force });
+                    }
+                    left.err().map(Err)
                 }
             };
             slots.push((name, slot));
@@ -302,6 +307,21 @@ impl Pending {
 fn filled<T>(slots: Slots<T>) -> Vec<(String, Result<T, Failure>)> {
     let filled = |(name, slot): (String, Option<_>)| slot.map(|result| (name, result));
     slots.into_iter().filter_map(filled).collect()
+}
+
+/// Where there is no worker to do it: what a primary that died left in the kernel goes, before the resource
+/// becomes something else.
+fn leave_nothing(managed: &Managed, role: Role, force: bool) -> Result<(), Failure> {
+    let alone = matches!(managed.lifecycle.stage(), Stage::Idle | Stage::BackOff);
+    if role == Role::Primary || !alone || managed.resource.provider != Provider::Gate {
+        return Ok(());
+    }
+    let Some(kernel) = gate::of_this_system() else {
+        return Ok(());
+    };
+    gate::orphan::remove(&*kernel, &managed.resource.provname, force)
+        .map(drop)
+        .map_err(|error| Failure::new(ErrorCode::REFUSED, error.to_string()))
 }
 
 fn refused(managed: &Managed, role: Role) -> Failure {

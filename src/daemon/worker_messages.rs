@@ -7,6 +7,7 @@ use super::event_loop::Daemon;
 use super::hooks::Hook;
 use super::lifecycle::Event;
 use crate::logging::about;
+use crate::provider::gate;
 use crate::terms::Role;
 use crate::worker::channel::{FromWorker, HookEvent, ToWorker};
 
@@ -55,6 +56,11 @@ impl Daemon {
     fn stays(&mut self, name: &str, message: String) {
         let Some(managed) = self.resources.get_mut(name) else {
             return;
+        };
+        // The worker, confined, may not see by whom.
+        let message = match gate::of_this_system() {
+            Some(kernel) => gate::orphan::busy(&*kernel, &managed.resource.provname).to_string(),
+            None => message,
         };
         log::error!("{message}");
         if let Some(before) = managed.before.take() {

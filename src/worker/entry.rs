@@ -9,7 +9,7 @@ use super::link::Link;
 use super::refusal::RoleError;
 use super::{exit, primary, secondary};
 use crate::config::Provider;
-use crate::provider::gate::kernel::Kernel;
+use crate::provider::gate::{self, kernel::Kernel};
 use crate::{logging, passing};
 
 /// Runs as hastd's worker: takes its end of the socket from where the main process left it, and its
@@ -32,14 +32,9 @@ pub fn run() -> ExitCode {
     }
     match passing::inherited(DESCRIPTOR) {
         Ok(descriptor) => {
-            #[cfg(target_os = "freebsd")]
-            let gate: Option<Arc<dyn Kernel>> =
-                Some(Arc::new(crate::provider::gate::System::default()));
-            #[cfg(not(target_os = "freebsd"))]
-            let gate = None;
             let surroundings = Surroundings {
                 own_process: true,
-                gate,
+                gate: gate::of_this_system(),
                 always_gate: false,
             };
             ExitCode::from(run_with(UnixStream::from(descriptor), surroundings))

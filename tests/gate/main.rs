@@ -10,6 +10,7 @@ mod holders;
 mod load;
 mod model;
 mod opening;
+mod orphan;
 mod process;
 mod reads;
 mod requests;

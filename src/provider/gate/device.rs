@@ -15,8 +15,9 @@ use super::claim::{Claimed, claim};
 use super::confxml::Mesh;
 use super::desk::Desk;
 use super::error::{Busy, GateError, ReleaseError};
-use super::holders::{Holder, holders};
+use super::holders::Holder;
 use super::kernel::{Change, Kernel, MAX_INFO, MAX_NAME, NewDevice, Unit};
+use super::orphan::holders_of;
 use super::reads::{ReadSource, Reads};
 use super::receive::Receivers;
 use super::split::Follower;
@@ -292,12 +293,7 @@ impl Gate {
 
     /// Who has the device open, as far as it can be seen from here.
     pub fn holders(&self) -> Vec<Holder> {
-        let kernel = &*self.desk.kernel;
-        let Ok(text) = kernel.configuration() else {
-            return Vec::new();
-        };
-        let mounts = kernel.mounts().unwrap_or_default();
-        holders(&Mesh::parse(&text), &mounts, &self.name)
+        holders_of(&*self.desk.kernel, &self.name)
     }
 
     fn busy(&self) -> Busy {

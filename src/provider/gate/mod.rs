@@ -11,6 +11,7 @@
 //! | `claim` | making it, or taking it over |
 //! | `receive`, `desk`, `split` | a request's way: received, handed to the backend, answered |
 //! | `reads` | when the kernel reads by itself |
+//! | [`orphan`] | a device that a process which is gone left behind |
 //! | `standing`, `areas` | whether the device is ours; memory for long reads |
 //! | [`confxml`], [`holders`] | what GEOM says of itself, and who has a device open |
 
@@ -22,6 +23,7 @@ pub mod device;
 mod error;
 pub mod holders;
 pub mod kernel;
+pub mod orphan;
 mod reads;
 mod receive;
 mod split;
@@ -39,3 +41,15 @@ pub use system::System;
 pub const CLASS: &str = "GATE";
 /// Where our devices are, below /dev.
 pub const FOLDER: &str = "hast/";
+
+/// The kernel's GEOM gate, where there is one.
+#[cfg(target_os = "freebsd")]
+pub fn of_this_system() -> Option<std::sync::Arc<dyn kernel::Kernel>> {
+    Some(std::sync::Arc::new(System::default()))
+}
+
+/// The kernel's GEOM gate, where there is one.
+#[cfg(not(target_os = "freebsd"))]
+pub fn of_this_system() -> Option<std::sync::Arc<dyn kernel::Kernel>> {
+    None
+}
