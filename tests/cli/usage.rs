@@ -23,7 +23,6 @@ fn wrong_usage_ends_with_ex_usage_and_says_so_on_standard_error() {
             &["role", "boss", "all"],
             "expected init, primary or secondary",
         ),
-        (&["role", "--force", "init", "all"], "primary only"),
         (&["status", "-e", "1"], "-e"),
         (&["check", "disk1"], "disk1"),
     ] {
