@@ -1,6 +1,6 @@
 //! Random and mutated text: refused or read, never a panic.
 
-use crate::{conf, toml};
+use crate::target::configuration;
 
 const ROUNDS: u64 = 4000;
 const SAMPLES: [&str; 2] = [include_str!("full.conf"), include_str!("full.toml")];
@@ -63,7 +63,7 @@ fn no_text_makes_the_parsers_panic() {
     for seed in 0..ROUNDS {
         let mut random = fastrand::Rng::with_seed(seed);
         for text in [mutated(&mut random), random_text(&mut random)] {
-            refused += u64::from(conf(&text).is_err()) + u64::from(toml(&text).is_err());
+            refused += configuration(&text);
         }
     }
     assert!(

@@ -5,6 +5,7 @@ mod errors;
 mod fuzz;
 mod notations;
 mod reload;
+mod target;
 
 use hast::config::{Config, ConfigError, NodeNames};
 use std::path::Path;
