@@ -60,33 +60,31 @@ fn a_bad_configuration_changes_nothing() {
     let load = cluster.a.load(32);
     cluster.progress(&load, 50);
     let good = fs::read_to_string(cluster.path("hast.conf")).unwrap();
-    for (bad, complaint) in [
+    // Each is waited for: one that came during another's reading would be read with it.
+    let refused = |times: usize| {
+        let log = || cluster.a.log();
+        let refusals = || log().matches("Configuration not reloaded").count();
+        wait_for("a refusal", log, || (refusals() == times).then_some(()));
+    };
+    let bad = [
         (
             good.replace("replication", "replicating"),
             "line 1: found the unknown word 'replicating'",
         ),
         (format!("{good}resource"), "expected a resource's name"),
         (String::from("\0\u{1}\u{2}"), "line 1"),
-    ] {
+    ];
+    let count = bad.len();
+    for (times, (bad, complaint)) in (1..).zip(bad) {
         fs::write(cluster.path("hast.conf"), bad).unwrap();
         cluster.a.signal(Signal::SIGHUP);
         cluster.a.until_logged(complaint);
+        refused(times);
     }
     fs::remove_file(cluster.path("hast.conf")).unwrap();
     cluster.a.signal(Signal::SIGHUP);
     cluster.a.until_logged("cannot read the configuration");
-    let refusals = || {
-        cluster
-            .a
-            .log()
-            .matches("Configuration not reloaded")
-            .count()
-    };
-    wait_for(
-        "four refusals",
-        || cluster.a.log(),
-        || (refusals() == 4).then_some(()),
-    );
+    refused(count + 1);
 
     cluster.progress(&load, 50);
     cluster.write_config();
