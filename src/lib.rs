@@ -15,6 +15,7 @@
 //! | [`wire`] | messages between nodes. No sockets |
 //! | [`layout`] | metadata and activemap as they lie on disk. No files |
 //! | [`passing`] | descriptors handed from one process to another |
+//! | `pause` | letting time pass, in capability mode too |
 //! | [`logging`] | where a process's log goes |
 //! | [`nv`] | the name-value encoding |
 //! | [`terms`] | the words that hast.conf, the wire and status share |
@@ -30,6 +31,7 @@ pub mod layout;
 pub mod logging;
 pub mod nv;
 pub mod passing;
+mod pause;
 pub mod provider;
 pub mod terms;
 pub mod wire;

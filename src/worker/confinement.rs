@@ -11,10 +11,9 @@ use std::os::fd::AsFd;
 use hast_ffi::{capsicum, jail};
 use log::{debug, info, warn};
 use nix::errno::Errno;
-use nix::unistd::{User, chdir, chroot, geteuid, setgid, setgroups, setuid};
+use nix::unistd::{User, chdir, chroot, geteuid, gethostname, setgid, setgroups, setuid};
 
 use crate::disk::Component;
-use crate::terms::Role;
 
 /// Base's user for this purpose; its home is a directory that is empty and nobody's.
 const USER: &str = "hast";
@@ -38,7 +37,7 @@ pub enum ConfinementError {
 }
 
 /// Confines this process, all of its threads, for good.
-pub fn confine(resource: &str, role: Role) -> Result<(), ConfinementError> {
+pub fn confine() -> Result<(), ConfinementError> {
     if cfg!(not(target_os = "freebsd")) {
         return Ok(());
     }
@@ -49,7 +48,7 @@ pub fn confine(resource: &str, role: Role) -> Result<(), ConfinementError> {
     let user = User::from_name(USER)
         .map_err(refused("look up user 'hast'"))?
         .ok_or(ConfinementError::NoUser)?;
-    let way = leave_file_system(&user, resource, role)?;
+    let way = leave_file_system(&user)?;
     setgroups(&[user.gid]).map_err(refused("give up root's groups"))?;
     setgid(user.gid).map_err(refused("give up root's group"))?;
     setuid(user.uid).map_err(refused("give up being root"))?;
@@ -64,13 +63,14 @@ pub fn confine(resource: &str, role: Role) -> Result<(), ConfinementError> {
 }
 
 /// Enters an empty directory, as a jail where that is possible.
-fn leave_file_system(
-    user: &User,
-    resource: &str,
-    role: Role,
-) -> Result<&'static str, ConfinementError> {
+fn leave_file_system(user: &User) -> Result<&'static str, ConfinementError> {
     let path = CString::new(user.dir.as_os_str().as_encoded_bytes());
-    let host = CString::new(format!("hastd: {resource} ({role})"));
+    // The log says which host it is from.
+    let host = gethostname()
+        .map_err(refused("look up this host's name"))?
+        .into_string()
+        .unwrap_or_else(|_| "hastd".to_owned());
+    let host = CString::new(host);
     let (Ok(path), Ok(host)) = (path, host) else {
         return Err(refused("enter the home of user 'hast'")(Errno::EINVAL));
     };

@@ -86,7 +86,7 @@ pub fn attend(link: &Link, ending: &Ending, station: &dyn Station) -> Option<u8>
         }
         let received = if abandoned {
             // Nothing comes any more: an early end is found out within this.
-            std::thread::sleep(Duration::from_millis(10));
+            crate::pause::pause(Duration::from_millis(10));
             continue;
         } else {
             link.receive(Some(

@@ -14,7 +14,6 @@ use crate::control::WorkerStatus;
 use crate::engine::handshake::Source;
 use crate::engine::primary::Answer;
 use crate::provider::gate::kernel::Kernel;
-use crate::terms::Role;
 use crate::worker::channel::DeviceFate;
 use crate::worker::confinement;
 use crate::worker::local::{Ended, Task};
@@ -53,9 +52,8 @@ impl Primary {
         if !provider.as_ref().map_or(Ok(false), Served::confine)? {
             return Ok(());
         }
-        let name = lock(&self.resource).name.clone();
         self.local.confine();
-        confinement::confine(&name, Role::Primary)?;
+        confinement::confine()?;
         Ok(())
     }
 

@@ -123,7 +123,7 @@ pub fn run(
     });
     secondary.outbox.open(connection, primary.version);
     secondary.local.confine();
-    confinement::confine(&resource.name, crate::terms::Role::Secondary)?;
+    confinement::confine()?;
     let threads = secondary.start()?;
     link.send(&FromWorker::Started);
     link.send(&FromWorker::Hook(HookEvent::Connect));
