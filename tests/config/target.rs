@@ -18,10 +18,7 @@ pub fn configuration(text: &str) -> u64 {
         let ConfigError::Invalid { line, .. } = error else {
             panic!("a text is invalid or not: {said}");
         };
-        assert!(
-            line as usize <= text.lines().count() + 1,
-            "line {line}: {said}"
-        );
+        assert!(line <= text.lines().count() + 1, "line {line}: {said}");
     }
     refused
 }
