@@ -16,6 +16,7 @@
 //! | [`layout`] | metadata and activemap as they lie on disk. No files |
 //! | [`passing`] | descriptors handed from one process to another |
 //! | [`logging`] | where a process's log goes |
+//! | [`pause`] | waiting, in capability mode too |
 //! | [`nv`] | the name-value encoding |
 //! | [`terms`] | the words that hast.conf, the wire and status share |
 #![forbid(unsafe_code)]
@@ -30,6 +31,7 @@ pub mod layout;
 pub mod logging;
 pub mod nv;
 pub mod passing;
+pub mod pause;
 pub mod provider;
 pub mod terms;
 pub mod wire;

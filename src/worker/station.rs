@@ -13,6 +13,7 @@ use super::exit;
 use super::link::{Link, LinkError};
 use crate::config::Resource;
 use crate::control::WorkerStatus;
+use crate::pause::pause;
 
 /// How often a role looks at the time.
 const TICK: Duration = Duration::from_secs(1);
@@ -86,7 +87,7 @@ pub fn attend(link: &Link, ending: &Ending, station: &dyn Station) -> Option<u8>
         }
         let received = if abandoned {
             // Nothing comes any more: an early end is found out within this.
-            std::thread::sleep(Duration::from_millis(10));
+            pause(Duration::from_millis(10));
             continue;
         } else {
             link.receive(Some(

@@ -5,7 +5,6 @@
 //! another is being made, looking a device up by its name makes the kernel crash (g_gate_hold reads
 //! `sc_provider`, which is set last).
 
-use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -14,6 +13,7 @@ use super::CLASS;
 use super::confxml::Mesh;
 use super::error::GateError;
 use super::kernel::{Change, Kernel, NewDevice, Unit};
+use crate::pause::pause;
 
 /// How often it is looked whether a device has become free. The kernel does not say when.
 const LOOK: Duration = Duration::from_millis(50);
@@ -70,7 +70,7 @@ pub(super) fn claim(
         if Instant::now() >= deadline {
             return Err(obstacle);
         }
-        thread::sleep(LOOK);
+        pause(LOOK);
     }
 }
 

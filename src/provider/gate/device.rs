@@ -6,7 +6,6 @@
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -23,6 +22,7 @@ use super::receive::Receivers;
 use super::split::Follower;
 use super::standing::{Standing, Step};
 use super::{CLASS, FOLDER};
+use crate::pause::pause;
 use crate::provider::{Backend, MAX_REQUEST, lock};
 
 /// The device that is offered.
@@ -326,7 +326,7 @@ impl Gate {
         while Instant::now() < deadline {
             let Ok(text) = self.desk.kernel.configuration() else {
                 if lock(&self.reads).are_possible() {
-                    thread::sleep(BLIND);
+                    pause(BLIND);
                 }
                 return;
             };
@@ -339,7 +339,7 @@ impl Gate {
             if !reading(&self.name) {
                 return;
             }
-            thread::sleep(LOOK);
+            pause(LOOK);
         }
         log::warn!(
             "/dev/{} (unit {}) is destroyed while the kernel reads for it",

@@ -12,6 +12,7 @@ use nix::errno::Errno;
 
 use super::desk::Desk;
 use super::kernel::{Kernel, Started, Unit};
+use crate::pause::pause;
 use crate::provider::lock;
 
 /// How long a thread that found no memory for a write waits for some.
@@ -140,7 +141,7 @@ fn grow(landing: &mut Vec<u8>, length: usize) {
             "gate: {}: a write of {length} bytes waits for memory",
             Errno::ENOMEM
         );
-        thread::sleep(SHORTAGE);
+        pause(SHORTAGE);
         return;
     }
     landing.resize(length.max(landing.len()), 0);
