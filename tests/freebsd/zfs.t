@@ -1,6 +1,7 @@
 #!/bin/sh
 # A raidz pool on three resources: scrub, export and import at failover, a crash under it.
-# Functions are called by their names.
+
+# Functions are handed to others by name.
 # shellcheck disable=SC2317
 
 . ./lib.sh
