@@ -101,7 +101,7 @@ says "of the resource" "$name.*primary"
 # Base as secondary.
 need "base's hastd runs on b" base_up b
 check "it becomes secondary" base b role secondary "$name"
-if within 20 is_complete a "$name"; then
+if within 20 is_complete a "$name" > /dev/null; then
 	ok "base's secondary is brought up to date"
 	check "it is written to" bounded 60 dd if=/dev/random of="$device" bs=1m count=2
 	soon "it is complete" is_complete a "$name"
@@ -118,9 +118,10 @@ check "our hastd ends on a" end_main a
 need "base's hastd runs on a" base_up a
 check "b becomes secondary" ctl b role secondary "$name"
 check "a becomes primary" base a role primary "$name"
-if within 20 synchronised; then
+if within 20 synchronised > /dev/null; then
 	ok "base's primary brings b up to date"
 else
+	base a list "$name" | sed 's/^/# base: /'
 	skip "base's primary brings b up to date" \
 	    "this release's hastd does not replicate (bug 292322)"
 fi

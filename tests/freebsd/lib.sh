@@ -168,7 +168,7 @@ bounded()
 	_ended=$(mktemp /tmp/hast-ended.XXXXXX) || return 1
 	( trap - EXIT INT TERM HUP; "$@"; echo $? > "$_ended" ) &
 	_job=$!
-	within "$_bound" test -s "$_ended" || kill -KILL "$_job" 2> /dev/null
+	within "$_bound" test -s "$_ended" > /dev/null || kill -KILL "$_job" 2> /dev/null
 	_result=$(cat "$_ended")
 	rm -f "$_ended"
 	return "${_result:-124}"
