@@ -152,6 +152,10 @@ impl Component {
     /// Zeroes a range without sending zeros; false where the component can not. Linux' block
     /// devices punch holes, too, where discarding zeroes them; FreeBSD's devices never do.
     fn zero_cheaply(&self, offset: u64, length: u64) -> nix::Result<bool> {
+        #[cfg(target_os = "freebsd")]
+        if self.medium == Medium::Device {
+            return Ok(false);
+        }
         if self.punch_hole(offset, length)? {
             return Ok(true);
         }

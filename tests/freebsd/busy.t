@@ -32,7 +32,7 @@ check "role init is obeyed then" ctl a role init "$name"
 check "the device is gone" not test -e "$device"
 
 check "a becomes primary again" ctl a role primary "$name"
-soon "a is complete" complete a "$name"
+soon "a is complete" is_complete a "$name"
 need "mount" mount_on "$device" "$work/mnt"
 check "the files are the same" same "$work/mnt"
 check "--force takes it away" ctl a role --force init "$name"

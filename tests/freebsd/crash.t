@@ -22,7 +22,7 @@ before=$(acked)
 soon "writing goes on" acked_above $((before + 3))
 check "a is primary again" test "$(role a "$name")" = primary
 check "with another worker" test "$(worker_pid a "$name")" != "$worker"
-soon "a is complete" complete a "$name"
+soon "a is complete" is_complete a "$name"
 
 check "all of hastd is killed" die a
 check "the device stays" test -c "$device"
@@ -32,7 +32,7 @@ check "writing waits" not acked_above $((before + 1))
 need "hastd is started" up a
 check "a is told to be primary" ctl a role primary "$name"
 soon "writing goes on" acked_above $((before + 3))
-soon "a is complete" complete a "$name"
+soon "a is complete" is_complete a "$name"
 
 main=$(main_pid a)
 check "only the main process is killed" kill -KILL "$main"
@@ -46,7 +46,7 @@ soon "writing goes on" acked_above $((before + 3))
 
 check "the writer saw no error" write_end
 echo "# $(acked) files were acknowledged"
-soon "a is complete" complete a "$name"
+soon "a is complete" is_complete a "$name"
 check "the files are the same" same "$work/mnt"
 check "umount" umount "$work/mnt"
 check "fsck finds nothing" fsck_ffs -fn "$device"

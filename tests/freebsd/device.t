@@ -11,7 +11,7 @@ device=$(device a "$name")
 check "the device is there" test -c "$device"
 soon "GEOM's info names role and state" informs "$device" "$name: primary, complete; peer "
 is "nobody has it open" "$(gate Mode "$device")" "r0w0e0"
-size=$(ctl a list "$name" | awk '$1 == "datasize:" { print $2 }')
+size=$(ctl a dump "$name" | awk '$1 == "datasize:" { print $2 }')
 is "it has the resource's size" "$(diskinfo "$device" | cut -f 3)" "$size"
 is "and the component's sectors" "$(diskinfo "$device" | cut -f 2)" \
     "$(diskinfo "$(component a "$name")" | cut -f 2)"

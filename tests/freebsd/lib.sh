@@ -150,13 +150,28 @@ within()
 {
 	_end=$(($(date +%s) + $1 * HAST_SLOW))
 	shift
-	until "$@" > "$work/output" 2>&1; do
+	until "$@"; do
 		if [ "$(date +%s)" -ge "$_end" ]; then
-			echo "still not after the time allowed: $*" >> "$work/output"
+			echo "still not after the time allowed: $*"
 			return 1
 		fi
 		sleep 0.2
 	done
+}
+
+# bounded SECONDS COMMAND...: as timeout(1), also for what waits in the kernel, where no signal
+# reaches it; that is left behind.
+bounded()
+{
+	_bound=$1
+	shift
+	_ended=$(mktemp /tmp/hast-ended.XXXXXX) || return 1
+	( trap - EXIT INT TERM HUP; "$@"; echo $? > "$_ended" ) &
+	_job=$!
+	within "$_bound" test -s "$_ended" > /dev/null || kill -KILL "$_job" 2> /dev/null
+	_result=$(cat "$_ended")
+	rm -f "$_ended"
+	return "${_result:-124}"
 }
 
 # soon WHAT COMMAND...: it succeeds within 30 seconds.
@@ -194,7 +209,7 @@ pair()
 	need "b becomes secondary" ctl b role secondary all
 	need "a becomes primary" ctl a role primary all
 	for _resource in "$@"; do
-		need "$_resource is complete" within 60 complete a "$_resource"
+		need "$_resource is complete" within 60 is_complete a "$_resource"
 	done
 }
 
@@ -325,7 +340,7 @@ role()
 	ctl "$1" list "$2" | awk '$1 == "role:" { print $2 }'
 }
 
-complete()
+is_complete()
 {
 	[ "$(status "$1" "$2")" = complete ]
 }
@@ -361,7 +376,7 @@ mount_on()
 unmounted()
 {
 	mount -p | awk -v on="$1" '$2 == on { found = 1 } END { exit found }' && return
-	timeout 5 umount -f "$1"
+	bounded 5 umount -f "$1"
 	return 1
 }
 
@@ -462,7 +477,7 @@ sweep()
 	release_users 10
 	for _node in a b; do
 		[ ! -S "$work/$_node.control" ] ||
-			timeout 20 "$HASTCTL" role -c "$conf" -n "$_node" --force init all
+			bounded 20 "$HASTCTL" role -c "$conf" -n "$_node" --force init all
 	done > /dev/null 2>&1
 	for _file in "$work"/*.pid; do
 		if [ -s "$_file" ]; then
@@ -470,11 +485,8 @@ sweep()
 		fi
 	done
 	# What hastd has left.
-	geom gate list 2> /dev/null | awk -v mark="$mark" '
-		/^Geom name:/ { unit = "" }
-		$1 == "unit:" { unit = $2 }
-		$2 == "Name:" && $3 ~ ("hast/" mark) { print $3 }
-	' | while read -r _device; do
+	geom gate list 2> /dev/null |
+	    awk -v mark="hast/$mark" '$2 == "Name:" && index($3, mark) == 1 { print $3 }' | while read -r _device; do
 		_unit=$(gate unit "/dev/$_device")
 		ggatel destroy -f -u "$_unit"
 	done
@@ -500,11 +512,11 @@ release_users()
 {
 	mount -p | awk -v mark="$mark" '$1 ~ ("^/dev/hast/" mark) { print $2 }' |
 	    while read -r _directory; do
-		timeout -k 1 "$1" umount -f "$_directory"
+		bounded "$1" umount -f "$_directory"
 	done
 	kldstat -q -m zfs || return 0
 	zpool list -H -o name 2> /dev/null | grep "^$mark" | while read -r _pool; do
-		timeout -k 1 "$1" zpool export -f "$_pool"
+		bounded "$1" zpool export -f "$_pool"
 	done
 }
 

@@ -1,6 +1,9 @@
 #!/bin/sh
 # A raidz pool on three resources: scrub, export and import at failover, a crash under it.
 
+# Functions are handed to others by name.
+# shellcheck disable=SC2317
+
 . ./lib.sh
 begin
 kldload -n zfs 2> /dev/null || skip_all "ZFS can not be loaded"
@@ -18,14 +21,14 @@ healthy()
 
 scrub()
 {
-	timeout $((60 * HAST_SLOW)) zpool scrub -w "$pool" && healthy &&
+	bounded 60 zpool scrub -w "$pool" && healthy &&
 	zpool status "$pool" | grep -q 'scrub repaired 0B .* with 0 errors'
 }
 
 all_complete()
 {
 	for name in "${mark}0" "${mark}1" "${mark}2"; do
-		complete "$1" "$name" || return 1
+		is_complete "$1" "$name" || return 1
 	done
 }
 
@@ -48,23 +51,23 @@ check "the writer saw no error" write_end
 soon "a is complete" all_complete a
 check "the pool is healthy" healthy
 
-check "export" timeout 60 zpool export "$pool"
+check "export" bounded 60 zpool export "$pool"
 check "a becomes secondary" ctl a role secondary all
 check "b becomes primary" ctl b role primary all
-need "import on b" timeout 60 zpool import -o cachefile=none -d /dev/hast "$pool"
+need "import on b" bounded 60 zpool import -o cachefile=none -d /dev/hast "$pool"
 check "the files are the same on b" same "$work/mnt"
 check "every file that was acknowledged is there" all_there "$work/mnt"
 check "scrub finds nothing on b" scrub
 check "more is written on b" dd if=/dev/random of="$work/mnt/some/more" bs=1m count=8
 sums "$work/mnt" > "$work/sums"
 
-check "export" timeout 60 zpool export "$pool"
+check "export" bounded 60 zpool export "$pool"
 soon "b is complete" all_complete b
 check "b becomes secondary" ctl b role secondary all
 check "a becomes primary" ctl a role primary all
-need "import on a" timeout 60 zpool import -o cachefile=none -d /dev/hast "$pool"
+need "import on a" bounded 60 zpool import -o cachefile=none -d /dev/hast "$pool"
 check "the files are the same on a" same "$work/mnt"
 check "scrub finds nothing on a" scrub
-check "the pool is destroyed" timeout 60 zpool destroy "$pool"
+check "the pool is destroyed" bounded 60 zpool destroy "$pool"
 check "a is init" ctl a role init all
 finish

@@ -192,9 +192,20 @@ fn the_scripts_are_clean() {
     };
     let stubs = ["rc.subr", "hastd", "hastctl", "system"]
         .map(|name| Path::new("tests/packaging/stubs").join(name));
-    run(Command::new(shellcheck)
+    run(Command::new(&shellcheck)
         .current_dir(root())
         .arg("rc.d/hast")
         .args(stubs))
+    .success();
+    // From their own folder, where they find what they share.
+    let folder = root().join("tests/freebsd");
+    let tests = std::fs::read_dir(&folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "t"));
+    run(Command::new(shellcheck)
+        .current_dir(&folder)
+        .args(["-x", "run", "lib.sh"])
+        .args(tests))
     .success();
 }
