@@ -273,7 +273,8 @@ impl Daemon {
                 } else {
                     DeviceFate::Release
                 };
-                managed.before = Some(old);
+                // Of several reloads the worker knows only what was before the first.
+                managed.before.get_or_insert(old);
                 self.happen(&new.name, Event::Restart { promotion, device });
             }
         }

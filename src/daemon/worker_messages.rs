@@ -9,7 +9,7 @@ use super::lifecycle::Event;
 use crate::logging::about;
 use crate::provider::gate;
 use crate::terms::Role;
-use crate::worker::channel::{FromWorker, HookEvent, ToWorker};
+use crate::worker::channel::{DeviceFate, FromWorker, HookEvent, ToWorker};
 
 impl Daemon {
     /// Takes in one message.
@@ -59,7 +59,10 @@ impl Daemon {
         };
         // The worker, confined, may not see by whom.
         let message = match gate::of_this_system() {
-            Some(kernel) => gate::orphan::busy(&*kernel, &managed.resource.provname).to_string(),
+            Some(kernel) => {
+                let device = format!("{}{}", gate::FOLDER, managed.resource.provname);
+                gate::Busy::of(&*kernel, device).to_string()
+            }
             None => message,
         };
         log::error!("{message}");
@@ -71,6 +74,10 @@ impl Daemon {
         self.happen(name, Event::Busy);
         if let Some(managed) = self.resources.get_mut(name) {
             managed.complaint = Complaint::default();
+        }
+        if self.ending {
+            // Told to release the device just before: now it may stay behind.
+            self.happen(name, Event::End(DeviceFate::Vacate));
         }
     }
 

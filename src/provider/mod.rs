@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use nix::errno::Errno;
 
 pub mod buffer;
+mod follower;
 pub mod gate;
 pub mod nbd;
 
@@ -126,6 +127,18 @@ pub struct Done {
     pub length: u32,
     /// For a successful read the buffer read into; otherwise no data.
     pub result: Result<Option<Buffer>, Errno>,
+}
+
+impl Done {
+    /// What the backend brought: as many bytes as were asked for by a read, and nothing otherwise. One that
+    /// calls a read successful and brings less has failed it.
+    fn data(self) -> Result<Option<Buffer>, Errno> {
+        match (self.command, self.result?) {
+            (Command::Read, Some(data)) if data.len() == self.length as usize => Ok(Some(data)),
+            (Command::Read, _) => Err(Errno::EIO),
+            _ => Ok(None),
+        }
+    }
 }
 
 /// The provider's side of a [`Completion`]. Shared and numbered, so that a completion

@@ -2,8 +2,9 @@
 //! the file system, the network and other processes, and what it may do with its descriptors. On
 //! FreeBSD, where base hastd does the same; elsewhere nothing is given up.
 //!
-//! Never opens anything: new connections come from the main process. Invariant: a worker that serves
-//! requests as root was started by somebody who is not root, or is not on FreeBSD.
+//! Never opens anything: new connections come from the main process. Invariant: where root started it on
+//! FreeBSD, either all of it is given up or the worker does not serve. Who calls decides for which workers: not for a primary that serves
+//! NBD, which has a socket to remove at its end.
 
 use std::ffi::CString;
 use std::os::fd::AsFd;

@@ -1,6 +1,6 @@
 //! A device whose process is gone, and that nobody wants to serve.
 
-use hast::provider::gate::{ReleaseError, orphan};
+use hast::provider::gate::{Busy, ReleaseError, orphan};
 
 use crate::backend::Memory;
 use crate::model::Model;
@@ -35,7 +35,7 @@ fn unless_it_is_open() {
         panic!("it is open");
     };
     assert!(busy.to_string().contains("mounted on /mnt"), "{busy}");
-    assert_eq!(orphan::busy(&model, "disk1"), busy);
+    assert_eq!(Busy::of(&model, NAME.into()), busy);
     assert_eq!(model.units().len(), 1);
     assert_eq!(orphan::remove(&model, "disk1", true), Ok(true));
     drop(mounted);

@@ -20,6 +20,16 @@ pub struct Installation {
     folder: TempDir,
 }
 
+/// Does it with every make that is there, each with an installation of its own.
+fn with_every_make(does: impl Fn(&Installation, &Path)) {
+    for (name, package) in MAKES {
+        if let Some(make) = tool(name, package) {
+            eprintln!("with {name}:");
+            does(&Installation::new(), &make);
+        }
+    }
+}
+
 impl Installation {
     pub fn new() -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
@@ -77,17 +87,13 @@ fn mode(path: &Path) -> u32 {
 
 #[test]
 fn install_fills_a_destination_and_deinstall_empties_it() {
-    for (name, package) in MAKES {
-        let Some(make) = tool(name, package) else {
-            continue;
-        };
-        let installation = Installation::new();
+    with_every_make(|installation, make| {
         let destination = installation.destination();
         let into = format!("DESTDIR={}", destination.display());
         // Twice: an installation over an older one.
         for _ in 0..2 {
             let words = ["install", &into, "PREFIX=/opt/hast"];
-            installation.make(&make, &words).success();
+            installation.make(make, &words).success();
         }
         let top = destination.join("opt/hast");
         assert_eq!(mode(&top.join("sbin/hastd")), 0o555);
@@ -101,21 +107,17 @@ fn install_fills_a_destination_and_deinstall_empties_it() {
         assert!(!top.join("etc/hast.conf").exists(), "a package's stage");
 
         let words = ["deinstall", &into, "PREFIX=/opt/hast"];
-        installation.make(&make, &words).success();
-        assert_eq!(files(&destination), BTreeSet::new(), "{name}");
-    }
+        installation.make(make, &words).success();
+        assert_eq!(files(&destination), BTreeSet::new());
+    });
 }
 
 #[test]
 fn configurations_of_the_administrator_are_left_alone() {
-    for (name, package) in MAKES {
-        let Some(make) = tool(name, package) else {
-            continue;
-        };
-        let installation = Installation::new();
+    with_every_make(|installation, make| {
         let prefix = installation.destination();
         let into = format!("PREFIX={}", prefix.display());
-        installation.make(&make, &["install", &into]).success();
+        installation.make(make, &["install", &into]).success();
         let (own, devd) = (
             prefix.join("etc/hast.conf"),
             prefix.join("etc/devd/hast.conf"),
@@ -124,26 +126,22 @@ fn configurations_of_the_administrator_are_left_alone() {
         assert_eq!(sample, read("examples/hast.conf.sample"));
 
         fs::write(&own, "# mine\n").expect("written");
-        installation.make(&make, &["install", &into]).success();
+        installation.make(make, &["install", &into]).success();
         assert_eq!(fs::read_to_string(&own).expect("there"), "# mine\n");
-        installation.make(&make, &["deinstall", &into]).success();
+        installation.make(make, &["deinstall", &into]).success();
         assert_eq!(fs::read_to_string(&own).expect("there"), "# mine\n");
         assert!(!devd.exists(), "it was the sample still");
-    }
+    });
 }
 
 #[test]
 fn nothing_is_installed_without_programs() {
-    for (name, package) in MAKES {
-        let Some(make) = tool(name, package) else {
-            continue;
-        };
-        let installation = Installation::new();
+    with_every_make(|installation, make| {
         let destination = installation.destination();
         let into = format!("DESTDIR={}", destination.display());
         fs::remove_file(installation.folder.path().join("binaries/hastctl")).expect("there");
-        let said = installation.make(&make, &["install", &into]).failure();
+        let said = installation.make(make, &["install", &into]).failure();
         assert!(said.contains("run make first"), "{said}");
         assert_eq!(files(&destination), BTreeSet::new());
-    }
+    });
 }

@@ -209,14 +209,7 @@ impl World {
     fn send_state(&mut self, node: usize, message: Message, state: PeerState) {
         match state {
             PeerState::Consistent if !self.peer_lives(node) => self.oracle.has_everything(node),
-            PeerState::Consistent => {
-                let from_peer = self.nodes[node]
-                    .primary()
-                    .is_some_and(|driver| driver.from_peer);
-                let unsettled = self.unsettled(node);
-                let disks = [&self.nodes[0].disk, &self.nodes[1].disk];
-                self.oracle.in_step_soon(node, from_peer, disks, &unsettled);
-            }
+            PeerState::Consistent => self.observe_being_in_step(node),
             PeerState::Inconsistent => {}
             PeerState::Ahead => self.oracle.peer_ahead(node),
         }

@@ -72,28 +72,34 @@ fn explain(seed: u64, violation: &Violation) -> String {
     )
 }
 
-/// The first seed among so many that ends in a violation.
-fn search(seeds: std::ops::Range<u64>, sabotage: Option<Sabotage>) -> Option<(u64, Violation)> {
+/// Plays runs, and gives those that end in a violation, by seed: all of them, or with a sabotage those
+/// found until the first was.
+fn search(seeds: std::ops::Range<u64>, sabotage: Option<Sabotage>) -> Vec<(u64, Violation)> {
     let next = AtomicU64::new(seeds.start);
     let worker = || {
+        let mut found = Vec::new();
         loop {
             let seed = next.fetch_add(1, Ordering::Relaxed);
             if seed >= seeds.end {
-                return None;
+                return found;
             }
             if let Some(violation) = play(seed, sabotage) {
-                next.store(seeds.end, Ordering::Relaxed);
-                return Some((seed, violation));
+                found.push((seed, violation));
+                if sabotage.is_some() {
+                    next.store(seeds.end, Ordering::Relaxed);
+                }
             }
         }
     };
-    std::thread::scope(|scope| {
+    let mut found: Vec<_> = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..THREADS).map(|_| scope.spawn(worker)).collect();
-        let found = threads
-            .into_iter()
-            .filter_map(|thread| thread.join().expect("a run panicked"));
-        found.min_by_key(|(seed, _)| *seed)
-    })
+        let ended = threads.into_iter();
+        ended
+            .flat_map(|thread| thread.join().expect("a run panicked"))
+            .collect()
+    });
+    found.sort_by_key(|(seed, _)| *seed);
+    found
 }
 
 #[test]
@@ -101,8 +107,16 @@ fn long_run() {
     let runs = number("HAST_SEEDS").unwrap_or(ORDINARY_RUNS);
     let first = number("HAST_FIRST_SEED").unwrap_or(0);
     let begin = Instant::now();
-    if let Some((seed, violation)) = search(first..first + runs, None) {
-        panic!("{}", explain(seed, &violation));
+    let found = search(first..first + runs, None);
+    for (seed, violation) in found.iter().skip(1) {
+        println!("seed {seed}: {:?}: {}", violation.rule, violation.what);
+    }
+    if let Some((seed, violation)) = found.first() {
+        panic!(
+            "{}\n{} of {runs} runs end in a violation",
+            explain(*seed, violation),
+            found.len()
+        );
     }
     println!(
         "{runs} runs without a violation in {:.1} s",
@@ -127,7 +141,7 @@ fn replay() {
 /// Shows that a fault is noticed, and as what.
 fn is_noticed(sabotage: Sabotage, rules: &[Rule]) {
     let found = search(0..SABOTAGED_RUNS, Some(sabotage));
-    let Some((seed, violation)) = found else {
+    let Some((seed, violation)) = found.into_iter().next() else {
         panic!("{sabotage:?} went unnoticed in {SABOTAGED_RUNS} runs");
     };
     if is_tracing() {
@@ -167,35 +181,4 @@ noticed! {
     a_mark_that_stays: KeepInconsistentMark => Refused | Stuck;
     a_split_brain_ignored: IgnoreSplitBrain => SplitBrain;
     a_source_ignored: IgnoreSource => Read | UpToDate | Lost;
-}
-
-#[test]
-#[ignore = "for whoever repairs an engine: lists every violation among HAST_SEEDS runs"]
-fn survey() {
-    let runs = number("HAST_SEEDS").unwrap_or(ORDINARY_RUNS);
-    let first = number("HAST_FIRST_SEED").unwrap_or(0);
-    let share = |thread: u64| -> Vec<(u64, Violation)> {
-        let seeds = (first..first + runs).filter(|seed| seed % THREADS == thread);
-        seeds
-            .filter_map(|seed| Some((seed, play(seed, None)?)))
-            .collect()
-    };
-    let mut found: Vec<_> = std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..THREADS)
-            .map(|thread| scope.spawn(move || share(thread)))
-            .collect();
-        let ended = threads.into_iter();
-        ended
-            .flat_map(|thread| thread.join().expect("a run panicked"))
-            .collect()
-    });
-    found.sort_by_key(|(seed, _)| *seed);
-    for (seed, violation) in &found {
-        println!("SEED {seed} {:?} {}", violation.rule, violation.what);
-    }
-    assert!(
-        found.is_empty(),
-        "{} of {runs} runs end in a violation",
-        found.len()
-    );
 }

@@ -85,15 +85,20 @@ impl World {
             return;
         }
         if self.peer_lives(node) {
-            let from_peer = self.nodes[node]
-                .primary()
-                .is_some_and(|driver| driver.from_peer);
-            let unsettled = self.unsettled(node);
-            let disks = [&self.nodes[0].disk, &self.nodes[1].disk];
-            self.oracle.in_step_soon(node, from_peer, disks, &unsettled);
+            self.observe_being_in_step(node);
         } else {
             self.oracle.in_step();
         }
+    }
+
+    /// A primary that is connected says, or stores, that it and its peer will be in step.
+    pub fn observe_being_in_step(&mut self, node: usize) {
+        let from_peer = self.nodes[node]
+            .primary()
+            .is_some_and(|driver| driver.from_peer);
+        let unsettled = self.unsettled(node);
+        let disks = [&self.nodes[0].disk, &self.nodes[1].disk];
+        self.oracle.in_step_soon(node, from_peer, disks, &unsettled);
     }
 
     /// Whether the secondary at the other end of a primary's connection is the one that was met.

@@ -48,7 +48,12 @@ pub(super) fn claim(
                 });
             }
         }
-        let obstacle = match existing(kernel, device)? {
+        let found = existing(kernel, device.name).map_err(|errno| GateError::Kernel {
+            operation: "look up",
+            name: name(),
+            errno,
+        })?;
+        let obstacle = match found {
             Some(found) if found.is_served => GateError::InUse { name: name() },
             Some(found) => {
                 found.check(device)?;
@@ -74,12 +79,13 @@ pub(super) fn claim(
     }
 }
 
-/// A device of that name.
-struct Existing {
-    unit: Unit,
+/// A device that is there already.
+pub(super) struct Existing {
+    pub unit: Unit,
     size: u64,
     sector_size: u32,
-    is_served: bool,
+    /// By a process that waits for its requests.
+    pub is_served: bool,
 }
 
 impl Existing {
@@ -97,14 +103,9 @@ impl Existing {
 }
 
 /// The device of that name, unless it is on its way in or out.
-fn existing(kernel: &dyn Kernel, device: &NewDevice<'_>) -> Result<Option<Existing>, GateError> {
-    let text = kernel.configuration().map_err(|errno| GateError::Kernel {
-        operation: "look up",
-        name: device.name.to_owned(),
-        errno,
-    })?;
-    let mesh = Mesh::parse(&text);
-    let Some((geom, provider)) = mesh.provider(CLASS, device.name) else {
+pub(super) fn existing(kernel: &dyn Kernel, name: &str) -> Result<Option<Existing>, Errno> {
+    let mesh = Mesh::parse(&kernel.configuration()?);
+    let Some((geom, provider)) = mesh.provider(CLASS, name) else {
         return Ok(None);
     };
     let number = |name| {

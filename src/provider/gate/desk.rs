@@ -12,8 +12,9 @@ use nix::errno::Errno;
 
 use super::areas::Areas;
 use super::kernel::{GateCommand, GateRequest, Kernel, Sequence, Unit};
-use super::split::{Follower, Split};
+use super::split::Split;
 use super::standing::{Standing, Step};
+use crate::provider::follower::Follower;
 use crate::provider::{
     Backend, Buffer, BufferError, Command, Done, MAX_REQUEST, ProviderRequest, Requester, lock,
 };
@@ -23,7 +24,7 @@ pub(super) struct Desk {
     pub(super) kernel: Arc<dyn Kernel>,
     pub(super) backend: Arc<dyn Backend>,
     pub(super) areas: Arc<Areas>,
-    pub(super) follower: Follower,
+    pub(super) follower: Follower<Split>,
     /// In bytes.
     pub(super) size: AtomicU64,
     /// In bytes.
@@ -39,7 +40,7 @@ impl Desk {
     pub(super) fn new(
         kernel: Arc<dyn Kernel>,
         backend: Arc<dyn Backend>,
-        follower: Follower,
+        follower: Follower<Split>,
         size: u64,
         sector_size: u32,
     ) -> Self {
@@ -215,19 +216,10 @@ impl Requester for Desk {
             offset: done.offset,
             length: u64::from(done.length),
         };
-        match checked(done) {
+        match done.data() {
             Ok(data) => self.answer(&request, Ok(data.as_deref().unwrap_or(&[]))),
             Err(error) => self.answer(&request, Err(error)),
         }
-    }
-}
-
-/// What a completed request brought: data of the right length for a read, and only for a read.
-pub(super) fn checked(done: Done) -> Result<Option<Buffer>, Errno> {
-    match (done.command, done.result?) {
-        (Command::Read, Some(data)) if data.len() == done.length as usize => Ok(Some(data)),
-        (Command::Read, _) => Err(Errno::EIO),
-        _ => Ok(None),
     }
 }
 

@@ -14,15 +14,14 @@ use super::claim::{Claimed, claim};
 use super::confxml::Mesh;
 use super::desk::Desk;
 use super::error::{Busy, GateError, ReleaseError};
-use super::holders::Holder;
 use super::kernel::{Change, Kernel, MAX_INFO, MAX_NAME, NewDevice, Unit};
-use super::orphan::holders_of;
 use super::reads::{ReadSource, Reads};
 use super::receive::Receivers;
-use super::split::Follower;
+use super::split::Split;
 use super::standing::{Standing, Step};
 use super::{CLASS, FOLDER};
 use crate::pause::pause;
+use crate::provider::follower::Follower;
 use crate::provider::{Backend, MAX_REQUEST, lock};
 
 /// The device that is offered.
@@ -110,7 +109,8 @@ impl Gate {
         check(&device, &name, backend.budget())?;
         kernel.load().map_err(GateError::Load)?;
         let info = clean(&device.info);
-        let follower = Follower::start().map_err(GateError::Thread)?;
+        let advance = |split: &Arc<Split>| split.advance();
+        let follower = Follower::start("gate follower", advance).map_err(GateError::Thread)?;
         let (size, sector_size) = (device.size, device.sector_size);
         let desk = Arc::new(Desk::new(kernel, backend, follower, size, sector_size));
         let receivers = Receivers::start(&desk, limits.receivers).map_err(GateError::Thread)?;
@@ -257,7 +257,7 @@ impl Gate {
             Err(errno) => {
                 self.desk.step(Step::Kept);
                 if errno == Errno::EBUSY {
-                    return Err(self.busy().into());
+                    return Err(Busy::of(&*self.desk.kernel, self.name.clone()).into());
                 }
                 let name = self.name.clone();
                 Err(ReleaseError::Kernel { name, errno })
@@ -288,18 +288,6 @@ impl Gate {
                 Ok(()) => log::info!("/dev/{} is left in place", self.name),
                 Err(errno) => log::error!("cannot leave /dev/{} in place: {errno}", self.name),
             }
-        }
-    }
-
-    /// Who has the device open, as far as it can be seen from here.
-    pub fn holders(&self) -> Vec<Holder> {
-        holders_of(&*self.desk.kernel, &self.name)
-    }
-
-    fn busy(&self) -> Busy {
-        Busy {
-            device: self.name.clone(),
-            holders: self.holders(),
         }
     }
 

@@ -4,7 +4,8 @@ use std::io;
 
 use nix::errno::Errno;
 
-use super::holders::Holder;
+use super::holders::{Holder, holders_of};
+use super::kernel::Kernel;
 
 /// Why there is no device.
 #[derive(Debug, thiserror::Error)]
@@ -99,6 +100,16 @@ pub struct Busy {
     pub device: String,
     /// Who has it open; empty where that can not be known.
     pub holders: Vec<Holder>,
+}
+
+impl Busy {
+    /// Looks who has `device`, a name below /dev, open.
+    pub fn of(kernel: &dyn Kernel, device: String) -> Self {
+        Self {
+            holders: holders_of(kernel, &device),
+            device,
+        }
+    }
 }
 
 fn listed(holders: &[Holder]) -> String {

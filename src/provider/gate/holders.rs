@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use std::fmt;
 
 use super::confxml::{Geom, Mesh, Provider};
-use super::kernel::Mount;
+use super::kernel::{Kernel, Mount};
 
 /// Someone who has a device open, or something made of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,6 +65,15 @@ impl fmt::Display for Holder {
             }
         }
     }
+}
+
+/// Who has the device `name`, below /dev, open, as far as it can be seen from here.
+pub(super) fn holders_of(kernel: &dyn Kernel, name: &str) -> Vec<Holder> {
+    let Ok(text) = kernel.configuration() else {
+        return Vec::new();
+    };
+    let mounts = kernel.mounts().unwrap_or_default();
+    holders(&Mesh::parse(&text), &mounts, name)
 }
 
 /// Who has the gate device `device` (a name below /dev) open, or what is made of it. Empty if nobody does.

@@ -3,23 +3,17 @@
 //!
 //! Reads and writes are issued by the thread that received them, as buffers come free. Deletes, which take no
 //! buffers and may be as long as the device, are issued a few at a time ([`WINDOW`]): each piece
-//! that is done lets the [`Follower`] issue the next. That is a thread, because a completion must not
-//! call the backend.
+//! that is done lets the follower issue the next.
 
 use std::sync::{Arc, Mutex};
-use std::thread::{self, JoinHandle};
-use std::{fmt, io};
 
-use crossbeam_channel::{Receiver, Sender, unbounded};
 use nix::errno::Errno;
 
 use super::areas::Area;
-use super::desk::{Desk, checked};
+use super::desk::Desk;
 use super::kernel::GateRequest;
+use crate::provider::follower::WINDOW;
 use crate::provider::{Buffer, Command, Done, MAX_REQUEST, ProviderRequest, Requester, lock};
-
-/// Pieces of one delete in flight.
-const WINDOW: usize = 8;
 
 /// A request of several pieces.
 pub(super) struct Split {
@@ -90,7 +84,7 @@ impl Split {
     }
 
     /// Issues the next piece of a delete, if there is one.
-    fn advance(self: &Arc<Self>) {
+    pub(super) fn advance(self: &Arc<Self>) {
         if let Some((offset, length)) = self.next_piece() {
             self.issue(offset, length, None);
         }
@@ -140,7 +134,7 @@ impl Split {
 impl Requester for Split {
     fn completed(self: Arc<Self>, done: Done) {
         let start = (done.offset - self.request.offset) as usize;
-        let result = checked(done);
+        let result = done.data();
         let mut state = lock(&self.state);
         match (result, &mut state.area) {
             (Ok(Some(data)), Some(area)) => {
@@ -151,54 +145,8 @@ impl Requester for Split {
         }
         drop(state);
         if self.command == Command::Delete {
-            self.desk.follower.follow(&self);
+            self.desk.follower.jobs().follow(&self);
         }
         self.one_less();
-    }
-}
-
-/// The thread that issues what follows a completion.
-pub(super) struct Follower {
-    jobs: Sender<Option<Arc<Split>>>,
-    thread: Mutex<Option<JoinHandle<()>>>,
-}
-
-impl Follower {
-    pub(super) fn start() -> io::Result<Self> {
-        // Bounded by the requests in flight: each has at most WINDOW jobs here.
-        let (jobs, queue): (_, Receiver<Option<Arc<Split>>>) = unbounded();
-        let run = move || {
-            while let Ok(Some(split)) = queue.recv() {
-                split.advance();
-            }
-        };
-        let thread = thread::Builder::new()
-            .name("gate follower".into())
-            .spawn(run)?;
-        Ok(Self {
-            jobs,
-            thread: Mutex::new(Some(thread)),
-        })
-    }
-
-    fn follow(&self, split: &Arc<Split>) {
-        // After the end nobody is left to be answered.
-        let _ = self.jobs.send(Some(split.clone()));
-    }
-
-    /// Ends the thread; what would have followed is dropped.
-    pub(super) fn stop(&self) {
-        let _ = self.jobs.send(None);
-        if let Some(thread) = lock(&self.thread).take()
-            && thread.join().is_err()
-        {
-            log::error!("gate: the follower thread panicked");
-        }
-    }
-}
-
-impl fmt::Debug for Follower {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Follower")
     }
 }

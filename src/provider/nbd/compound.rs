@@ -4,25 +4,19 @@
 //!
 //! Reads and writes are issued by the connection's reader as buffers come free. Zeroes and
 //! deletes, which take no buffers and may be gigabytes long, are issued a few at a time
-//! ([`WINDOW`]): each completed piece lets the [`Follower`] issue the next. The follower is a
-//! thread because a completion must not call the backend.
+//! ([`WINDOW`]): each completed piece lets the follower issue the next.
 
-use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex};
-use std::thread::JoinHandle;
-use std::{io, thread};
 
 use nix::errno::Errno;
 
-use super::connection::{Connection, checked_data};
+use super::connection::Connection;
 use super::protocol::{ReplyHeader, error_number};
 use super::reply::{Data, Reply};
+use crate::provider::follower::{Jobs, WINDOW};
 use crate::provider::{
     Backend, Buffer, Command, Done, MAX_REQUEST, ProviderRequest, Requester, lock,
 };
-
-/// Pieces of one long zeroes or delete in flight.
-const WINDOW: usize = 8;
 
 /// How far a compound request is.
 enum Phase {
@@ -47,7 +41,7 @@ struct State {
 /// A request of several pieces.
 pub(super) struct Compound {
     connection: Arc<Connection>,
-    follower: Sender<Option<Arc<Compound>>>,
+    follower: Jobs<Compound>,
     cookie: u64,
     command: Command,
     start: u64,
@@ -67,7 +61,11 @@ pub(super) struct Range {
 }
 
 impl Compound {
-    pub(super) fn new(connection: Arc<Connection>, follower: &Follower, range: Range) -> Arc<Self> {
+    pub(super) fn new(
+        connection: Arc<Connection>,
+        follower: &Jobs<Self>,
+        range: Range,
+    ) -> Arc<Self> {
         let Range {
             cookie,
             command,
@@ -86,7 +84,7 @@ impl Compound {
             error: None,
             gathered,
         };
-        let (follower, state) = (follower.jobs.clone(), Mutex::new(state));
+        let (follower, state) = (follower.clone(), Mutex::new(state));
         Arc::new(Self {
             connection,
             follower,
@@ -132,7 +130,7 @@ impl Compound {
     }
 
     /// Issues what is due, if anything: the next piece, or the flush.
-    fn advance(self: &Arc<Self>, backend: &dyn Backend) {
+    pub(super) fn advance(self: &Arc<Self>, backend: &dyn Backend) {
         let mut state = lock(&self.state);
         let request = match state.phase {
             Phase::Pieces(_) if state.next < self.end && state.error.is_none() => {
@@ -156,15 +154,10 @@ impl Compound {
         matches!(self.command, Command::Zeroes | Command::Delete)
     }
 
-    fn follow(self: &Arc<Self>) {
-        // After the server has stopped nobody is left to be answered.
-        let _ = self.follower.send(Some(self.clone()));
-    }
-
     /// A piece is done. Answers whether the connection has something to send.
     fn piece_done(self: &Arc<Self>, state: &mut State, left: u64, done: Done) -> bool {
         let (offset, length) = (done.offset, done.length);
-        let (data, error) = match checked_data(done.command, length, done.result) {
+        let (data, error) = match done.data() {
             Ok(data) => (data, None),
             Err(error) => (None, Some(error)),
         };
@@ -190,7 +183,7 @@ impl Compound {
             Command::Write => self.connection.release(length as usize),
             Command::Zeroes | Command::Delete | Command::Flush => {
                 if state.next < self.end {
-                    self.follow();
+                    self.follower.follow(self);
                 }
             }
         }
@@ -237,7 +230,7 @@ impl Compound {
     fn pieces_done(self: &Arc<Self>, state: &mut State) -> bool {
         if self.fua && state.error.is_none() {
             state.phase = Phase::FlushDue;
-            self.follow();
+            self.follower.follow(self);
             return false;
         }
         self.answer(state)
@@ -283,41 +276,6 @@ impl Requester for Compound {
         drop(state);
         if pump {
             self.connection.pump();
-        }
-    }
-}
-
-/// The thread that issues what follows a completion. One serves all clients.
-pub(super) struct Follower {
-    jobs: Sender<Option<Arc<Compound>>>,
-    thread: Mutex<Option<JoinHandle<()>>>,
-}
-
-impl Follower {
-    pub(super) fn start(backend: Arc<dyn Backend>) -> io::Result<Self> {
-        // Bounded by the requests in flight: each has at most WINDOW jobs here.
-        let (jobs, queue): (_, Receiver<Option<Arc<Compound>>>) = mpsc::channel();
-        let run = move || {
-            while let Ok(Some(compound)) = queue.recv() {
-                compound.advance(&*backend);
-            }
-        };
-        let thread = thread::Builder::new()
-            .name("nbd follower".into())
-            .spawn(run)?;
-        Ok(Self {
-            jobs,
-            thread: Mutex::new(Some(thread)),
-        })
-    }
-
-    /// Ends the thread; what would have followed is dropped.
-    pub(super) fn stop(&self) {
-        let _ = self.jobs.send(None);
-        if let Some(thread) = lock(&self.thread).take()
-            && thread.join().is_err()
-        {
-            log::error!("nbd: the follower thread panicked");
         }
     }
 }

@@ -18,7 +18,7 @@ use nix::errno::Errno;
 use super::protocol::{ReplyHeader, error_number};
 use super::reply::{Batch, Data, Reply, Sent};
 use super::socket::Socket;
-use crate::provider::{Buffer, Command, Done, Requester, lock};
+use crate::provider::{Command, Done, Requester, lock};
 
 /// Requests in flight for one client: as many as the Linux client's default queue.
 const MAX_REQUESTS: usize = 128;
@@ -353,15 +353,9 @@ impl Requester for Connection {
 impl Connection {
     /// The answer to a request that went to the backend in one piece.
     fn reply_to(&self, done: Done) -> Reply {
-        let Done {
-            id,
-            command,
-            offset,
-            length,
-            result,
-        } = done;
-        let checked = checked_data(command, length, result);
-        let (header, data) = match (command, checked) {
+        let (id, command) = (done.id, done.command);
+        let (offset, length) = (done.offset, done.length);
+        let (header, data) = match (command, done.data()) {
             (Command::Read, Ok(Some(data))) if self.structured => {
                 let header = ReplyHeader::data_chunk(id, offset, length, true);
                 (header, Data::One(data))
@@ -386,20 +380,5 @@ impl Connection {
             bytes,
             last: true,
         }
-    }
-}
-
-/// A backend that calls a read successful must bring as many bytes as were asked for:
-/// the stream would be out of step otherwise.
-pub(super) fn checked_data(
-    command: Command,
-    length: u32,
-    result: Result<Option<Buffer>, Errno>,
-) -> Result<Option<Buffer>, Errno> {
-    match (command, result) {
-        (Command::Read, Ok(Some(data))) if data.len() == length as usize => Ok(Some(data)),
-        (Command::Read, Ok(_)) => Err(Errno::EIO),
-        (_, Ok(_)) => Ok(None),
-        (_, Err(error)) => Err(error),
     }
 }

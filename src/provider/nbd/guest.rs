@@ -79,7 +79,7 @@ impl Guest {
             input,
             export: &shared.export,
             backend: &*shared.backend,
-            follower: &shared.follower,
+            follower: shared.follower.jobs(),
             gathering: &shared.gathering,
             max_request: shared.max_request,
             stall: shared.limits.stall,

@@ -18,11 +18,12 @@ use std::time::Duration;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::address::{ListenAddress, ListenError, Listener};
-use super::compound::Follower;
+use super::compound::Compound;
 use super::connection::Connection;
 use super::guest::Guest;
 use super::protocol::{MAX_CLIENT_REQUEST, MAX_NAME};
 use super::socket::Socket;
+use crate::provider::follower::Follower;
 use crate::provider::{Backend, MAX_REQUEST, lock};
 
 /// The device that is served.
@@ -102,7 +103,7 @@ pub(super) struct Shared {
     pub limits: Limits,
     /// The largest request accepted, in bytes.
     pub max_request: u32,
-    pub follower: Follower,
+    pub follower: Follower<Compound>,
     /// See [`super::transmission::Transmission`].
     pub gathering: Mutex<()>,
     pub stopping: AtomicBool,
@@ -158,7 +159,9 @@ impl Server {
         let (wake, woken) = UnixStream::pair().map_err(start("make a socket pair"))?;
         let listener = listen.listen()?;
         let address = listener.address().map_err(start("look up the address"))?;
-        let follower = Follower::start(backend.clone()).map_err(start("start a thread"))?;
+        let issuer = backend.clone();
+        let follow = move |compound: &Arc<Compound>| compound.advance(&*issuer);
+        let follower = Follower::start("nbd follower", follow).map_err(start("start a thread"))?;
         let shared = Arc::new(Shared {
             export,
             backend,

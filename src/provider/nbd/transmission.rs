@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 
-use super::compound::{Compound, Follower, Range};
+use super::compound::{Compound, Range};
 use super::connection::{Closed, Connection};
 use super::input::{Input, InputError, Wait};
 use super::protocol::{REQUEST_LENGTH, RequestHeader, command};
 use super::reply::{Data, Reply};
 use super::server::Export;
+use crate::provider::follower::Jobs;
 use crate::provider::{Backend, Buffer, BufferError, Command, MAX_REQUEST, ProviderRequest, lock};
 
 /// Why a client is read no further.
@@ -59,7 +60,7 @@ pub(super) struct Transmission<'a> {
     pub input: &'a mut Input,
     pub export: &'a Export,
     pub backend: &'a dyn Backend,
-    pub follower: &'a Follower,
+    pub follower: &'a Jobs<Compound>,
     /// Held while buffers are collected for a read that is answered in one reply: two
     /// clients with half of their buffers each would wait for each other for ever.
     pub gathering: &'a Mutex<()>,
