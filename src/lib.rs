@@ -5,6 +5,7 @@
 //! | room | what it is for |
 //! | --- | --- |
 //! | [`cli`] | hastctl's commands and how they print |
+//! | [`failover`] | hast-failover: groups, the supervisor that decides, the agent that does |
 //! | [`daemon`] | hastd's main process: listeners, children, reload, hooks |
 //! | [`worker`] | runs an engine: threads, buffers, sender, receiver |
 //! | [`control`] | what hastctl and hastd say to each other |
@@ -27,6 +28,7 @@ pub mod control;
 pub mod daemon;
 pub mod disk;
 pub mod engine;
+pub mod failover;
 pub mod layout;
 pub mod logging;
 pub mod nv;
