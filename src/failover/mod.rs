@@ -2,4 +2,5 @@
 //!
 //! `supervisor` decides and does nothing; the agent does and decides nothing.
 
+pub mod config;
 pub mod group;
