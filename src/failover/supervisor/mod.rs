@@ -34,6 +34,8 @@ use up::Up;
 const RETRY_FIRST: Duration = Duration::from_secs(10);
 /// The longest.
 const RETRY_LONGEST: Duration = Duration::from_mins(5);
+/// Between two tries to give a backup's resources their role.
+const REMIND: Duration = Duration::from_secs(10);
 /// A copy has been good for so long before the group may come back to it.
 const STEADY: Duration = Duration::from_secs(10);
 
@@ -61,6 +63,8 @@ pub struct Watch {
     pub complete: bool,
     /// All are secondary, connected, and this copy is up to date.
     pub fresh: bool,
+    /// One at least is in no role.
+    pub init: bool,
     /// One at least has been written to on both sides apart.
     pub split_brain: bool,
 }
@@ -216,6 +220,7 @@ pub struct Supervisor {
     watch: Watch,
     fresh_at: Option<Duration>,
     fresh_since: Option<Duration>,
+    remind: Duration,
     lease: Lease,
     saved: Option<Saved>,
     actions: Vec<Action>,
@@ -242,6 +247,7 @@ impl Supervisor {
             watch: Watch::default(),
             fresh_at: None,
             fresh_since: None,
+            remind: Duration::ZERO,
             saved: None,
             actions: Vec::new(),
         }
@@ -396,20 +402,26 @@ impl Supervisor {
                 "split brain: both nodes were written to apart; see hastd(8)".to_owned(),
             );
         }
-        let lost = self.watch.primary && !watch.primary;
-        if lost && watch.answered && matches!(self.phase, Phase::Master) {
-            self.say(
-                Level::Error,
-                "resources of this master are not primary any more, and not by this agent"
-                    .to_owned(),
-            );
-        }
+        self.find_primary(watch);
         self.watch = watch;
         if watch.fresh {
             self.fresh_at = Some(self.now);
             self.fresh_since.get_or_insert(self.now);
         } else {
             self.fresh_since = None;
+        }
+    }
+
+    /// A master whose hastd was restarted takes its roles again: what is on the devices waits for them.
+    fn find_primary(&mut self, watch: Watch) {
+        let gone = watch.answered && !watch.primary;
+        if gone && matches!(self.phase, Phase::Master) && self.performing.is_none() {
+            self.say(
+                Level::Error,
+                "resources of this master are not primary any more: making them so again"
+                    .to_owned(),
+            );
+            self.go_up(Origin::Carp);
         }
     }
 
@@ -434,7 +446,7 @@ impl Supervisor {
             Phase::Down(down) => self.finished_down(down, &step, &outcome),
             Phase::Master => self.finished_as_master(&step, &outcome),
             Phase::Starting => self.verified(&outcome),
-            // Only the demotion is worked on there.
+            // The demotion, or the secondary role.
             Phase::Backup if outcome != Outcome::Done => {
                 self.say(Level::Error, down::told(&step, &outcome));
                 self.fresh_since = None;
@@ -548,6 +560,12 @@ impl Supervisor {
         };
         if retry && self.carp == Some(Carp::Master) && !self.pinned && self.pending.is_none() {
             self.go_up(Origin::Carp);
+            return;
+        }
+        // hastd was restarted.
+        if self.watch.init && self.now >= self.remind {
+            self.remind = self.now + REMIND;
+            self.perform(Step::Demote { force: false });
             return;
         }
         let steady = self
