@@ -1,11 +1,13 @@
 //! What makes the programs a part of FreeBSD, tried without FreeBSD: the rc.d script, the manual
 //! pages, the port, `make install`.
 
+mod agent_service;
 mod install;
 mod manual;
 mod mdoc;
 mod port;
 mod release;
+mod samples;
 mod service;
 mod stage;
 mod statements;
@@ -13,6 +15,9 @@ mod statements;
 mod support;
 
 use std::path::{Path, PathBuf};
+
+/// What lies in rc.d.
+const SCRIPTS: [&str; 3] = ["hast", "hast_carp", "hast_failover"];
 
 /// The repository.
 fn root() -> &'static Path {
