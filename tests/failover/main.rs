@@ -74,11 +74,27 @@ fn runs_go_through_what_they_are_for() {
         }
     }
     for what in [
-        "master", "import", "import by force", "fenced", "lease", "claimed", "refused", "held",
-        "switchover", "rolled back", "agent restarted", "power lost", "undone", "forced down",
-        "reboot", "fail-back",
+        "master",
+        "import",
+        "import by force",
+        "fenced",
+        "lease",
+        "claimed",
+        "refused",
+        "held",
+        "switchover",
+        "rolled back",
+        "agent restarted",
+        "power lost",
+        "undone",
+        "forced down",
+        "reboot",
+        "fail-back",
     ] {
-        assert!(seen.get(what).is_some_and(|count| *count >= 5), "{what} in {seen:?}");
+        assert!(
+            seen.get(what).is_some_and(|count| *count >= 5),
+            "{what} in {seen:?}"
+        );
     }
 }
 

@@ -79,7 +79,7 @@ impl Profile {
             freshness: Duration::from_secs(30),
             debounce: Duration::from_secs(2),
             limits: Limits {
-                export: Duration::from_secs(60),
+                export: Duration::from_mins(1),
                 ..Limits::default()
             },
             hooks: Vec::new(),

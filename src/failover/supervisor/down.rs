@@ -11,6 +11,9 @@ use crate::failover::step::{Outcome, Step};
 /// Between two tries of a step that has to succeed.
 const TRY_AGAIN: Duration = Duration::from_secs(10);
 
+/// Said of [`Cause::TakenOver`].
+pub(super) const TAKEN_OVER: &str = "the lease ran out and the other node is primary";
+
 /// Why a node goes down.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Cause {
@@ -18,8 +21,10 @@ pub(super) enum Cause {
     Event,
     /// A person says so.
     Hand,
-    /// The way up failed, or the group was taken over.
+    /// The way up failed.
     Failed(String),
+    /// The other node is primary: there is nothing to wait for any more.
+    TakenOver,
     /// The agent was restarted, and does not know how far it was.
     Restart,
     /// The machine was restarted.
@@ -52,7 +57,7 @@ impl Down {
             steps.extend(witness.then_some(Step::ReleaseLease));
         }
         match cause {
-            Cause::Hand | Cause::Failed(_) => steps.extend(plan::away(group)),
+            Cause::Hand | Cause::Failed(_) | Cause::TakenOver => steps.extend(plan::away(group)),
             Cause::Switchover => {
                 steps.extend(plan::away(group));
                 steps.push_back(Step::Invite);
@@ -77,6 +82,8 @@ impl Down {
         match self.cause {
             // hastd may not be there yet, and nothing of the group can be.
             Cause::Boot => OnHang::Retry,
+            // Trying again helps nobody: what is held here can not become true.
+            Cause::TakenOver if group.on_hang == OnHang::Retry => OnHang::Force,
             _ => group.on_hang,
         }
     }
@@ -112,9 +119,12 @@ impl Supervisor {
 
     fn is_down(&mut self, cause: Cause) {
         self.phase = Phase::Backup;
+        self.lease.end();
         self.say(Level::Info, "is backup".to_owned());
-        if let Cause::Failed(why) = cause {
-            self.in_trouble(why);
+        match cause {
+            Cause::Failed(why) => self.in_trouble(why),
+            Cause::TakenOver => self.in_trouble(TAKEN_OVER.to_owned()),
+            Cause::Event | Cause::Hand | Cause::Restart | Cause::Boot | Cause::Switchover => {}
         }
     }
 
@@ -171,7 +181,7 @@ impl Supervisor {
                 Some(forced) if forced != *step => {
                     self.say(
                         Level::Error,
-                        format!("{forced}: what programs have written and the file system has not yet put on the disk is lost ('on-hang = force')"),
+                        format!("{forced}: what programs have written and the file system has not yet put on the disk is lost"),
                     );
                     down.steps[0] = forced;
                     self.phase = Phase::Down(down);

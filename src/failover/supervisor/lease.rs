@@ -135,9 +135,10 @@ impl Lease {
 }
 
 impl Supervisor {
-    /// While primary, or about to be.
+    /// While primary, on the way up and down, too.
     pub(super) fn renew_lease(&mut self) {
-        if self.witness && self.watch.primary {
+        let primary = self.watch.primary && !matches!(self.phase, Phase::Starting | Phase::Backup);
+        if self.witness && primary {
             let complete = self.watch.complete;
             self.lease.renew(self.now, complete, &mut self.actions);
         }
@@ -145,7 +146,6 @@ impl Supervisor {
 
     /// A master's, while nothing else is done.
     pub(super) fn mind_the_lease(&mut self) {
-        self.renew_lease();
         if self.witness
             && !self.watch.connected
             && self.lease.has_run_out(self.now)
