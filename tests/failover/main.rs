@@ -115,12 +115,10 @@ macro_rules! noticed {
 noticed! {
     a_peer_that_is_not_asked: PeerNotAsked;
     a_claim_that_is_not_heeded: ClaimIgnored;
-    a_claim_forgotten_by_a_restart: ClaimForgotten;
     a_lease_given_to_both: LeaseForAll;
     a_permit_that_never_ends: PermitForEver;
     a_witness_that_forgets_who_is_current: AloneForgotten;
     a_fence_that_lies: FenceLies;
     a_stale_copy_taken_for_fresh: StaleIsFresh;
-    a_restart_that_takes_itself_for_master: VerifiedUnseen;
     an_export_that_is_skipped: ExportSkipped;
 }

@@ -7,18 +7,19 @@ use hast::failover::group::{
     FailBack, ForceImport, Fsck, Group, Limits, OnHang, OnLeaseLoss, OnUnreachable, Vhid,
 };
 
+/// As the configuration has it by default.
+pub const FRESHNESS: Duration = Duration::from_secs(30);
+
 /// A part of the protection that is taken away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sabotage {
     PeerNotAsked,
     ClaimIgnored,
-    ClaimForgotten,
     LeaseForAll,
     PermitForEver,
     AloneForgotten,
     FenceLies,
     StaleIsFresh,
-    VerifiedUnseen,
     ExportSkipped,
 }
 
@@ -76,7 +77,7 @@ impl Profile {
             on_hang,
             on_lease_loss,
             fail_back,
-            freshness: Duration::from_secs(30),
+            freshness: FRESHNESS,
             debounce: Duration::from_secs(2),
             limits: Limits {
                 export: Duration::from_mins(1),

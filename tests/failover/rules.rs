@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use hast::failover::group::OnLeaseLoss;
 
+use crate::profile::FRESHNESS;
 use crate::world::World;
 
 /// How much older than `freshness` a lost write may be: until the loss of the peer is noticed.
@@ -50,7 +51,7 @@ impl World {
             && group.fence.is_none()
             && group.on_lease_loss == OnLeaseLoss::Stop
             && !self.witness_fails;
-        let window = group.freshness + NOTICED;
+        let window = FRESHNESS + NOTICED;
         let since = self.nodes[other].lone.unwrap_or(self.now);
         let age = self.now.saturating_sub(since);
         if strict || age > window {

@@ -228,8 +228,7 @@ impl World {
                 Outcome::Done
             }
             Step::Verify => {
-                let so = self.nodes[node].serves();
-                if so || self.sabotage == Some(Sabotage::VerifiedUnseen) {
+                if self.nodes[node].serves() {
                     Outcome::Done
                 } else {
                     failed("the pool is not there")
@@ -260,10 +259,17 @@ impl World {
         if claim {
             peer.claim = self.now + CLAIM;
         }
-        match peer.role {
+        let answer = match peer.role {
             Role::Secondary => PeerAnswer::Secondary,
             _ => PeerAnswer::Init,
+        };
+        // The worst moment for a restart: it forgets the claim that it has just noted.
+        if claim && !self.healing && self.rng.u8(..40) == 0 {
+            self.note(format!("node {}: hastd dies with a claim", 1 - node));
+            self.nodes[1 - node].lose_hastd();
+            self.nodes[1 - node].back = self.now + ms(self.rng.u64(200..2000));
         }
+        answer
     }
 
     fn promote(&mut self, node: usize, force: bool) -> Outcome {
@@ -280,7 +286,7 @@ impl World {
             self.count("claimed");
             return Outcome::Claimed;
         }
-        if now < this.started + CLAIM && self.sabotage != Some(Sabotage::ClaimForgotten) {
+        if now < this.started + CLAIM {
             return Outcome::Claimed;
         }
         this.role = Role::Primary;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{Level, Origin, Phase, Supervisor};
 use crate::failover::group::{Group, OnHang};
 use crate::failover::plan;
-use crate::failover::step::{Outcome, Step};
+use crate::failover::step::{Outcome, PeerAnswer, Step};
 
 /// Between two tries of a step that has to succeed.
 const TRY_AGAIN: Duration = Duration::from_secs(10);
@@ -107,7 +107,13 @@ impl Supervisor {
             self.phase = Phase::Down(down);
             return;
         }
-        down.pause = None;
+        // What is held for want of a lease can not be written out, and not at all once the peer is primary.
+        if down.pause.take().is_some() && self.is_without_lease() && down.cause != Cause::TakenOver
+        {
+            self.phase = Phase::Down(down);
+            self.perform(Step::LookAtPeer);
+            return;
+        }
         match down.steps.front().cloned() {
             Some(step) => {
                 self.phase = Phase::Down(down);
@@ -130,6 +136,14 @@ impl Supervisor {
 
     /// The one table of the way down.
     pub(super) fn finished_down(&mut self, mut down: Down, step: &Step, outcome: &Outcome) {
+        if *step == Step::LookAtPeer {
+            if *outcome == Outcome::Peer(PeerAnswer::Primary) {
+                self.say(Level::Error, TAKEN_OVER.to_owned());
+                down.cause = Cause::TakenOver;
+            }
+            self.phase = Phase::Down(down);
+            return;
+        }
         if *outcome == Outcome::Done {
             down.steps.pop_front();
             down.tries = 0;

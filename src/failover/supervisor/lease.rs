@@ -64,7 +64,7 @@ impl Lease {
         self.lost = false;
     }
 
-    pub(super) fn has_run_out(&self, now: Duration) -> bool {
+    fn has_run_out(&self, now: Duration) -> bool {
         self.until.is_none_or(|until| until <= now)
     }
 
@@ -144,14 +144,17 @@ impl Supervisor {
         }
     }
 
-    /// A master's, while nothing else is done.
-    pub(super) fn mind_the_lease(&mut self) {
-        if self.witness
+    /// Primary, with nobody's leave to write alone.
+    pub(super) fn is_without_lease(&self) -> bool {
+        self.witness
+            && self.watch.primary
             && !self.watch.connected
             && self.lease.has_run_out(self.now)
-            && self.now >= self.lease.look
-            && matches!(self.phase, Phase::Master)
-        {
+    }
+
+    /// A master's, while nothing else is done.
+    pub(super) fn mind_the_lease(&mut self) {
+        if self.is_without_lease() && self.now >= self.lease.look {
             self.lease.look = self.now + LOOK;
             self.perform(Step::LookAtPeer);
         }
