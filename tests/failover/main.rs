@@ -5,6 +5,7 @@
 //! `HAST_SEED=n HAST_TRACE=1 cargo test --test failover replay -- --nocapture` shows a run;
 //! `HAST_SEEDS=n` sets how many are played.
 
+mod every;
 mod machine;
 mod profile;
 mod rules;

@@ -7,7 +7,7 @@ use hast::failover::supervisor::Carp;
 
 use crate::machine::{Fate, Job, Role};
 use crate::profile::Sabotage;
-use crate::world::{World, ms, secs};
+use crate::world::{Fault, World, ms, secs};
 
 impl World {
     /// A step was told.
@@ -20,7 +20,14 @@ impl World {
             step,
             Step::WaitForHastd | Step::WaitForDevices | Step::WaitForPeer | Step::WaitForTakeover
         );
-        let fate = self.fate(&step);
+        self.steps += 1;
+        let fault = self.fault.filter(|(number, _)| *number == self.steps);
+        let fate = match fault.map(|(_, fault)| fault) {
+            Some(Fault::Fails) => Fate::Fails,
+            Some(Fault::FailsLate) => Fate::FailsLate,
+            Some(Fault::Hangs) => Fate::Hangs,
+            Some(Fault::DiesBefore | Fault::DiesAfter) | None => self.fate(&step),
+        };
         let acts = self.now + ms(self.rng.u64(50..1500));
         let ends = acts + ms(self.rng.u64(50..2500));
         let limit = self.now + step.limit(&self.profile.group);
@@ -39,6 +46,21 @@ impl World {
         let agent = self.nodes[node].agent.as_mut().expect("who was told lives");
         assert!(agent.job.is_none(), "one step at a time");
         agent.job = Some(job);
+        self.die_of(node, fault.map(|(_, fault)| fault));
+    }
+
+    /// The agent dies with its step.
+    fn die_of(&mut self, node: usize, fault: Option<Fault>) {
+        let after = match fault {
+            Some(Fault::DiesBefore) => false,
+            Some(Fault::DiesAfter) => true,
+            _ => return,
+        };
+        let job = self.nodes[node].agent.as_mut().and_then(|it| it.job.take());
+        if let Some(job) = job.filter(|job| after && job.acts.is_some()) {
+            self.act(node, &job);
+        }
+        self.lose_agent(node);
     }
 
     fn fate(&mut self, step: &Step) -> Fate {

@@ -64,8 +64,26 @@ pub struct World {
     pub healing: bool,
     pub excused: bool,
     pub violation: Option<String>,
-    trace: Vec<String>,
+    pub trace: Vec<String>,
     counts: BTreeMap<&'static str, u64>,
+    /// What happens to the step of this number, counted from the first that any node was told.
+    pub fault: Option<(u32, Fault)>,
+    /// Steps told so far.
+    pub steps: u32,
+    /// CARP says only what a test has it say.
+    pub carp_is_told: bool,
+}
+
+/// What can happen to a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    Fails,
+    FailsLate,
+    Hangs,
+    /// The agent dies before it takes effect, and is started again.
+    DiesBefore,
+    /// After that.
+    DiesAfter,
 }
 
 impl World {
@@ -99,8 +117,35 @@ impl World {
             violation: None,
             trace: Vec::new(),
             counts: BTreeMap::new(),
+            fault: None,
+            steps: 0,
+            carp_is_told: false,
             rng,
         }
+    }
+
+    /// A world without mishaps, in which nothing fails by itself.
+    pub fn calm(seed: u64, group: impl FnOnce(&mut hast::failover::group::Group)) -> Self {
+        let mut world = Self::new(seed, None);
+        world.profile = Profile::plain();
+        group(&mut world.profile.group);
+        world.next_mishap = Duration::MAX;
+        for node in &mut world.nodes {
+            node.carp = Carp::Backup;
+        }
+        world
+    }
+
+    /// Lets time pass until it is so, or a rule is broken, or it takes too long.
+    pub fn play_until(&mut self, limit: Duration, mut so: impl FnMut(&Self) -> bool) -> bool {
+        let end = self.now + limit;
+        while self.now < end && self.violation.is_none() {
+            if so(self) {
+                return true;
+            }
+            self.play();
+        }
+        so(self)
     }
 
     pub fn run(mut self) -> Run {
@@ -108,18 +153,7 @@ impl World {
             node.carp = Carp::Backup;
         }
         while self.now < TROUBLED + HEALED && self.violation.is_none() && !self.excused {
-            self.now += TICK;
-            self.mishaps();
-            self.machines();
-            self.carp();
-            self.replicate();
-            self.write();
-            for node in 0..2 {
-                self.agent(node);
-            }
-            if !self.profile.risky {
-                self.check_writers();
-            }
+            self.play();
         }
         if self.violation.is_none() && !self.excused && !self.profile.risky {
             self.check_healed();
@@ -132,6 +166,23 @@ impl World {
             violation: self.violation,
             trace: self.trace,
             counts: self.counts,
+        }
+    }
+
+    fn play(&mut self) {
+        self.now += TICK;
+        self.mishaps();
+        self.machines();
+        if !self.carp_is_told {
+            self.carp();
+        }
+        self.replicate();
+        self.write();
+        for node in 0..2 {
+            self.agent(node);
+        }
+        if !self.profile.risky {
+            self.check_writers();
         }
     }
 
@@ -243,7 +294,7 @@ impl World {
         self.unnoticed = self.now + ms(self.rng.u64(..20_000));
     }
 
-    fn lose_agent(&mut self, node: usize) {
+    pub fn lose_agent(&mut self, node: usize) {
         if self.nodes[node].agent.take().is_some() {
             self.note(format!("node {node}: the agent dies"));
             self.count("agent restarted");
