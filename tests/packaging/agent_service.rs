@@ -109,19 +109,25 @@ fn stop_and_restart_leave_the_groups_as_they_are() {
 }
 
 #[test]
-fn at_shutdown_groups_are_given_up_before_the_agent_ends() {
+fn at_shutdown_groups_are_handed_over_or_given_up_before_the_agent_ends() {
     let service = agent("hast_failover_config=/a/hast.toml");
     service.start();
-    let expected = ["hast-failover backup -c /a/hast.toml all", "signal TERM"];
+    let expected = [
+        "hast-failover switchover -c /a/hast.toml all",
+        "hast-failover backup -c /a/hast.toml all",
+        "signal TERM",
+    ];
     assert_eq!(shutdown(&service), expected);
     // The agent ends in any case: hast exports what is left, and the machine goes down.
     let service = agent("");
     service.start();
     service.says("stuck", "");
-    assert_eq!(
-        shutdown(&service),
-        ["hast-failover backup all", "signal TERM"]
-    );
+    let expected = [
+        "hast-failover switchover all",
+        "hast-failover backup all",
+        "signal TERM",
+    ];
+    assert_eq!(shutdown(&service), expected);
 
     let service = agent("hast_failover_release=NO");
     service.start();
