@@ -1,5 +1,8 @@
 //! rc.d/hast_failover and rc.d/hast_carp: the agent's start and end, and what comes before and after them.
 
+use std::collections::BTreeSet;
+
+use crate::mdoc::Page;
 use crate::read;
 use crate::stage::Service;
 
@@ -197,4 +200,57 @@ fn a_node_that_starts_stands_back_once() {
 fn the_demotion_is_that_of_the_agent() {
     let expected = format!("\nhast_carp_demotion={}\n", hast::failover::step::DEMOTION);
     assert!(read("rc.d/hast_carp").contains(&expected), "{expected}");
+}
+
+/// Variables and commands of the two scripts, by their heads, are those of the page.
+#[test]
+fn the_page_has_the_variables_and_commands_of_the_services() {
+    let scripts = ["rc.d/hast_failover", "rc.d/hast_carp"].map(read);
+    let variables: BTreeSet<&str> = scripts
+        .iter()
+        .flat_map(|text| text.lines())
+        .filter_map(|line| line.strip_prefix("# hast_")?.split_once(" ("))
+        .map(|(name, _)| name)
+        .collect();
+    let page = Page::open("hast-failover.8");
+    let items = page.items("Va");
+    let described: BTreeSet<&str> = items
+        .iter()
+        .filter_map(|(name, _)| name.strip_prefix("hast_"))
+        .collect();
+    assert_eq!(described, variables);
+
+    let commands = page.items("Cm");
+    let explained = scripts[0]
+        .lines()
+        .skip_while(|line| !line.starts_with("# Commands beside"))
+        .filter_map(|line| line.strip_prefix("# ")?.split_once('\t'))
+        .map(|(word, _)| word);
+    let explained: Vec<&str> = explained.collect();
+    assert_eq!(explained, ["status", "check", "stop", "restart"]);
+    let text = page.text();
+    let (_, service) = text
+        .split_once(".Xr service 8\nknows")
+        .expect("it speaks of service(8)");
+    for word in explained {
+        assert!(commands.iter().any(|(name, _)| name == word), "{word}");
+        assert!(service.contains(&format!("\n.It Cm {word}\n")), "{word}");
+    }
+}
+
+/// The paths that the page names are those that are used.
+#[test]
+fn the_page_has_the_files() {
+    let page = Page::open("hast-failover.8");
+    let files = page.section("FILES");
+    for path in [
+        hast::failover::config::DEFAULT_CONTROL,
+        hast::failover::config::DEFAULT_STATE,
+        "/var/run/hast-failover.demotion",
+        "/var/run/hast-failover.pid",
+    ] {
+        assert!(files.contains(&format!(".It Pa {path}")), "{path}");
+    }
+    assert!(read("rc.d/hast_carp").contains("=/var/run/hast-failover.demotion\n"));
+    assert!(read("rc.d/hast_failover").contains(":=/var/run/hast-failover.pid}"));
 }

@@ -13,6 +13,7 @@ mod stage;
 mod statements;
 #[path = "../support/mod.rs"]
 mod support;
+mod tables;
 
 use std::path::{Path, PathBuf};
 

@@ -14,7 +14,13 @@ use crate::mdoc::{Page, arguments, flags};
 use crate::support::{run, tool};
 use crate::{read, root};
 
-const PAGES: [&str; 3] = ["hast.conf.5", "hastctl.8", "hastd.8"];
+const PAGES: [&str; 5] = [
+    "hast-failover.8",
+    "hast-failover.toml.5",
+    "hast.conf.5",
+    "hastctl.8",
+    "hastd.8",
+];
 
 #[test]
 fn pages_are_clean() {
