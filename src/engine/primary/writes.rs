@@ -34,7 +34,7 @@ impl Primary {
             }
             (Side::Done, Side::Received) => self.acknowledge(id, Ok(()), actions),
             (Side::Done, Side::Outstanding) => {
-                if pending.mode == Replication::Async && !self.leans_on_peer() {
+                if pending.mode == Replication::Async && self.may_run_ahead() {
                     self.acknowledge(id, Ok(()), actions);
                 }
             }
@@ -119,6 +119,22 @@ impl Primary {
                 && pending.stage == Stage::Running
                 && pending.request.command.mutates()
                 && pending.request.range.overlaps(whole)
+        })
+    }
+
+    /// Whether a change may be acknowledged before the peer has answered. Who is about to lean on it gives it
+    /// no more to catch up with.
+    fn may_run_ahead(&self) -> bool {
+        !self.leans_on_peer() && self.leaders.is_empty()
+    }
+
+    /// Whether a change was acknowledged that the peer has not answered.
+    fn is_peer_behind_what_was_said(&self) -> bool {
+        self.requests.values().any(|pending| {
+            pending.acknowledged
+                && pending.stage == Stage::Running
+                && pending.remote == Side::Outstanding
+                && pending.request.command.mutates()
         })
     }
 
@@ -262,10 +278,13 @@ impl Primary {
         let epoch = pending.epoch.unwrap_or_default();
         let peer_has_it = matches!(outcome, Ok(()) | Err(Errno::EOPNOTSUPP));
         if peer_has_it
-            && (self.is_written_beside(id, range) || self.map.is_written_since(range, epoch))
+            && (self.is_written_beside(id, range)
+                || self.map.is_written_since(range, epoch)
+                || self.is_peer_behind_what_was_said())
         {
             // An extent becomes stale with all that is in it: what else was written there has to be
-            // durable at the peer, too. No more comes meanwhile, so that this ends.
+            // durable at the peer, too; and so has whatever was acknowledged before it had it (async),
+            // anywhere, because it is the one to lean on. No more comes meanwhile, so that this ends.
             return self.flush_after(id, actions);
         }
         if !peer_has_it || self.may_peer_lack() {
