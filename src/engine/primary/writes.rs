@@ -9,7 +9,8 @@
 //! | failed | done | this node is stale; acknowledged once it is durable there and known to be ahead |
 //! | failed | failed, lost, away | fails |
 //!
-//! While this node is stale somewhere, nothing is acknowledged that the peer does not have.
+//! While this node is stale somewhere, or has no permit to go on alone (`permit`), nothing is acknowledged
+//! that the peer does not have.
 
 use super::requests::{Side, Stage};
 use super::{Action, Ahead, DisconnectReason, Notice, Primary, Sent};
@@ -53,7 +54,9 @@ impl Primary {
             .requests
             .get(&id)
             .is_some_and(|pending| pending.acknowledged);
-        if !self.leans_on_peer() {
+        if self.is_held(id) {
+            self.hold(id, remote, actions);
+        } else if !self.leans_on_peer() {
             let generation = self.raise();
             self.finish_after(id, generation, actions);
         } else if acknowledged {
@@ -125,7 +128,7 @@ impl Primary {
     /// Whether a change may be acknowledged before the peer has answered. Who is about to lean on it gives it
     /// no more to catch up with.
     fn may_run_ahead(&self) -> bool {
-        !self.leans_on_peer() && self.leaders.is_empty()
+        self.may_go_alone() && self.leaders.is_empty()
     }
 
     /// Whether a change was acknowledged that the peer has not answered.
