@@ -1,12 +1,13 @@
 //! hastctl's side of the control socket: connect, ask, take the answer. Every step has an end:
 //! a hastd that hangs or babbles ends in an error, not in a wait.
 
-use super::{REPLY_LIMITS, ReplyError, Request, RoleReply, StatusReply, encode};
+use super::{Permit, REPLY_LIMITS, ReplyError, Request, RoleReply, Selection, StatusReply, encode};
 use crate::config::{Address, Target};
+use crate::deadline::DeadlineReader;
 use crate::nv::Nv;
 use crate::wire::frame::{Message, ReadError};
 use socket2::{Domain, SockAddr, Socket, Type};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
 /// How long hastctl waits for the connection, as base's does.
@@ -74,13 +75,23 @@ pub fn set_role(control: &Address, request: &Request) -> Result<RoleReply, Clien
     )?)?)
 }
 
-/// Sends a [`Request::Status`] and understands the answer.
+/// Sends a [`Request::Status`], or another that is answered like it, and understands the answer.
 pub fn status(control: &Address, request: &Request) -> Result<StatusReply, ClientError> {
     Ok(StatusReply::from_nv(&exchange(
         control,
         request,
         REPLY_TIMEOUT,
     )?)?)
+}
+
+/// Gives primaries a permit to go on alone, or takes it away. The answer is the status of each once that is in
+/// force; one whose worker does not answer has no [`Holding`](super::Holding) there.
+pub fn permit(
+    control: &Address,
+    resources: Selection,
+    permit: Permit,
+) -> Result<StatusReply, ClientError> {
+    status(control, &Request::Permit { resources, permit })
 }
 
 /// Sends a request and takes the reply, which must be complete within `reply_timeout`.
@@ -133,26 +144,4 @@ fn connect(control: &Address) -> io::Result<Socket> {
         }
     }
     Err(failure)
-}
-
-/// Reads from a socket until a moment, however slowly the bytes drop in.
-struct DeadlineReader {
-    socket: Socket,
-    deadline: Instant,
-}
-
-impl Read for DeadlineReader {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let left = self.deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(io::ErrorKind::TimedOut.into());
-        }
-        self.socket.set_read_timeout(Some(left))?;
-        self.socket
-            .read(buffer)
-            .map_err(|error| match error.kind() {
-                io::ErrorKind::WouldBlock => io::ErrorKind::TimedOut.into(),
-                _ => error,
-            })
-    }
 }

@@ -1,7 +1,9 @@
 //! Requests: set a role, ask for status.
 
 use super::fields::Fields;
+use super::permit::Permit;
 use super::reply::ErrorCode;
+use crate::moment::Moment;
 use crate::nv::Nv;
 use crate::terms::Role;
 
@@ -12,6 +14,8 @@ const ALL: &str = "all";
 const COMMAND_SET_ROLE: u8 = 1;
 /// `cmd` of [`Request::Status`].
 const COMMAND_STATUS: u8 = 2;
+/// `cmd` of [`Request::Permit`], far from base's.
+const COMMAND_PERMIT: u8 = 128;
 
 /// Which resources a request is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +37,14 @@ impl Selection {
     }
 }
 
+/// A promotion that is refused wherever the other node might be primary too (our addition).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Guard {
+    /// Until when the other node has promised to stay out of the role; none where it is out of reach and
+    /// something else has made sure of that.
+    pub until: Option<Moment>,
+}
+
 /// What a client asks of hastd.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Request {
@@ -42,13 +54,24 @@ pub enum Request {
         role: Role,
         /// Which.
         resources: Selection,
-        /// Promote even a component that is known to be inconsistent (our addition).
+        /// Promote even a component that is known to be inconsistent, or while the other node takes the
+        /// role (our addition).
         force: bool,
+        /// Of a promotion by a program.
+        guard: Option<Guard>,
     },
     /// Tell the state of resources.
     Status {
         /// Which.
         resources: Selection,
+    },
+    /// Give primaries a permit to go on alone, or take it away (our addition). It counts for what
+    /// becomes primary later, too. Answered as [`Self::Status`], once it is in force.
+    Permit {
+        /// Which.
+        resources: Selection,
+        /// What they may.
+        permit: Permit,
     },
 }
 
@@ -56,19 +79,25 @@ impl Request {
     /// The request's entries. [`super::encode`] frames them.
     pub fn to_nv(&self) -> Nv {
         let mut nv = Nv::new();
-        let (resources, force) = match self {
+        let (resources, force, guard) = match self {
             Self::SetRole {
                 role,
                 resources,
                 force,
+                guard,
             } => {
                 nv.add_u8("cmd", COMMAND_SET_ROLE);
                 nv.add_u8("role", role.number());
-                (resources, *force)
+                (resources, *force, *guard)
             }
             Self::Status { resources } => {
                 nv.add_u8("cmd", COMMAND_STATUS);
-                (resources, false)
+                (resources, false, None)
+            }
+            Self::Permit { resources, permit } => {
+                nv.add_u8("cmd", COMMAND_PERMIT);
+                permit.add_to(&mut nv);
+                (resources, false, None)
             }
         };
         match resources {
@@ -83,6 +112,12 @@ impl Request {
         }
         if force {
             nv.add_u8("force", 1);
+        }
+        if let Some(guard) = guard {
+            nv.add_u8("guard", 1);
+            if let Some(until) = guard.until {
+                nv.add_u64("until", until.nanoseconds());
+            }
         }
         nv
     }
@@ -103,12 +138,27 @@ impl Request {
                     .and_then(Role::from_number)
                     .ok_or(ErrorCode::INVALID)?,
                 resources,
-                force: fields.u8("force").is_some_and(|force| force != 0),
+                force: flag(&fields, "force"),
+                guard: flag(&fields, "guard").then(|| Guard {
+                    until: fields.u64("until").map(Moment::from_nanoseconds),
+                }),
             }),
             COMMAND_STATUS => Ok(Self::Status { resources }),
+            COMMAND_PERMIT => {
+                let permit = Permit::from_nv(nv.view());
+                let bounded = permit.is_bounded().then_some(permit);
+                Ok(Self::Permit {
+                    resources,
+                    permit: bounded.ok_or(ErrorCode::INVALID)?,
+                })
+            }
             _ => Err(ErrorCode::UNIMPLEMENTED),
         }
     }
+}
+
+fn flag(fields: &Fields<'_>, name: &str) -> bool {
+    fields.u8(name).is_some_and(|value| value != 0)
 }
 
 fn selection(fields: &Fields<'_>) -> Result<Selection, ErrorCode> {
@@ -138,17 +188,44 @@ mod tests {
             },
             Request::SetRole {
                 role: Role::Primary,
-                resources: named,
+                resources: named.clone(),
                 force: true,
+                guard: None,
             },
             Request::SetRole {
                 role: Role::Init,
                 resources: Selection::All,
                 force: false,
+                guard: Some(Guard { until: None }),
+            },
+            Request::Permit {
+                resources: Selection::All,
+                permit: Permit::Free,
+            },
+            Request::Permit {
+                resources: named.clone(),
+                permit: Permit::lasting(std::time::Duration::from_secs(10)),
+            },
+            Request::SetRole {
+                role: Role::Primary,
+                resources: named,
+                force: false,
+                guard: Some(Guard {
+                    until: Some(Moment::now()),
+                }),
             },
         ] {
             assert_eq!(Request::from_nv(&request.to_nv()), Ok(request));
         }
+    }
+
+    #[test]
+    fn a_permit_for_longer_than_one_may_last_is_invalid() {
+        let request = Request::Permit {
+            resources: Selection::All,
+            permit: Permit::lasting(2 * Permit::LONGEST),
+        };
+        assert_eq!(Request::from_nv(&request.to_nv()), Err(ErrorCode::INVALID));
     }
 
     #[test]

@@ -49,6 +49,7 @@ fn requests_are_the_bytes_of_bases_hastctl() {
         role,
         resources,
         force: false,
+        guard: None,
     };
     let all = || Selection::All;
     for (name, request) in [
@@ -128,6 +129,7 @@ fn additions_come_after_bases_entries() {
         peer: PeerState::UpToDate,
         local: LocalState::UpToDate,
         synchronisation: None,
+        holding: None,
         reason: None,
     });
     assert!(reply.to_nv().encode().starts_with(&plain));

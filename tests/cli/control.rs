@@ -78,6 +78,7 @@ fn our_lines_stand_between_bases() {
             total: 100 << 20,
             rate: 1 << 20,
         }),
+        holding: None,
         reason: Some("the peer is being brought up to date".into()),
     };
     let ours = [
@@ -127,6 +128,7 @@ fn a_synchronisation_that_stands_still_has_no_time_left() {
             total: 1 << 40,
             rate: 0,
         }),
+        holding: None,
         reason: None,
     };
     serve_status(
@@ -200,7 +202,8 @@ fn role_is_silent_when_it_succeeds() {
             Ok(Request::SetRole {
                 role: Role::Secondary,
                 resources,
-                force: false
+                force: false,
+                guard: None,
             })
         );
     }
@@ -236,7 +239,8 @@ fn role_says_what_was_refused_and_ends_with_the_first_error() {
         Ok(Request::SetRole {
             role: Role::Primary,
             resources: Selection::Named(names),
-            force: true
+            force: true,
+            guard: None,
         })
     );
 }

@@ -5,6 +5,8 @@
 mod control;
 mod harness;
 mod peers;
+mod permits;
+mod queries;
 mod reload;
 mod startup;
 mod workers;
