@@ -2,6 +2,7 @@
 //! pages, the port, `make install`.
 
 mod agent_service;
+mod documents;
 mod install;
 mod manual;
 mod mdoc;

@@ -181,7 +181,7 @@ fn hastd_page_has_the_variables_and_commands_of_the_service() {
 }
 
 /// The text of the sources, with string literals that go over several lines made whole.
-fn sources() -> String {
+pub fn sources() -> String {
     let mut folders = vec![root().join("src")];
     let mut text = String::new();
     while let Some(folder) = folders.pop() {
