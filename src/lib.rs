@@ -17,6 +17,8 @@
 //! | [`layout`] | metadata and activemap as they lie on disk. No files |
 //! | [`passing`] | descriptors handed from one process to another |
 //! | `pause` | letting time pass, in capability mode too |
+//! | [`peer_query`] | asking the other node what it is, and telling it what we are about to do |
+//! | [`moment`] | moments that processes of one machine tell each other |
 //! | [`logging`] | where a process's log goes |
 //! | [`nv`] | the name-value encoding |
 //! | [`terms`] | the words that hast.conf, the wire and status share |
@@ -26,14 +28,17 @@ pub mod cli;
 pub mod config;
 pub mod control;
 pub mod daemon;
+mod deadline;
 pub mod disk;
 pub mod engine;
 pub mod failover;
 pub mod layout;
 pub mod logging;
+pub mod moment;
 pub mod nv;
 pub mod passing;
 mod pause;
+pub mod peer_query;
 pub mod provider;
 pub mod terms;
 pub mod wire;

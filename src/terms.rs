@@ -120,6 +120,18 @@ words! {
     }
 }
 
+words! {
+    /// A node's own copy.
+    LocalState, "local state", "up-to-date, inconsistent or unknown", {
+        /// Of one moment.
+        UpToDate = "up-to-date",
+        /// A mixture of two moments: being copied onto.
+        Inconsistent = "inconsistent",
+        /// Nobody was there to ask: there is no worker, or it does not answer.
+        Unknown = "unknown",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

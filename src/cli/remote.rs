@@ -21,6 +21,7 @@ pub fn role(arguments: &RoleArguments) -> Result<u8, Failure> {
             role: arguments.role,
             resources: Selection::from_words(arguments.names.clone()),
             force: arguments.force,
+            guard: None,
         },
     )?;
     let mut code = 0;

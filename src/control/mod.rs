@@ -13,7 +13,7 @@ mod states;
 mod status;
 
 pub use reply::{ErrorCode, Failure, ReplyError, RoleReply, StatusReply, failure_reply};
-pub use request::{Request, Selection};
+pub use request::{Guard, Request, Selection};
 pub use states::{Condition, Connection, Direction, LocalState, PeerState};
 pub use status::{Details, Queues, ResourceStatus, Statistics, Synchronisation, WorkerStatus};
 

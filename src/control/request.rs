@@ -2,6 +2,7 @@
 
 use super::fields::Fields;
 use super::reply::ErrorCode;
+use crate::moment::Moment;
 use crate::nv::Nv;
 use crate::terms::Role;
 
@@ -33,6 +34,14 @@ impl Selection {
     }
 }
 
+/// A promotion that is refused wherever the other node might be primary too (our addition).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Guard {
+    /// Until when the other node has promised to stay out of the role; none where it is out of reach and
+    /// something else has made sure of that.
+    pub until: Option<Moment>,
+}
+
 /// What a client asks of hastd.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Request {
@@ -42,8 +51,11 @@ pub enum Request {
         role: Role,
         /// Which.
         resources: Selection,
-        /// Promote even a component that is known to be inconsistent (our addition).
+        /// Promote even a component that is known to be inconsistent, or while the other node takes the
+        /// role (our addition).
         force: bool,
+        /// Of a promotion by a program.
+        guard: Option<Guard>,
     },
     /// Tell the state of resources.
     Status {
@@ -56,19 +68,20 @@ impl Request {
     /// The request's entries. [`super::encode`] frames them.
     pub fn to_nv(&self) -> Nv {
         let mut nv = Nv::new();
-        let (resources, force) = match self {
+        let (resources, force, guard) = match self {
             Self::SetRole {
                 role,
                 resources,
                 force,
+                guard,
             } => {
                 nv.add_u8("cmd", COMMAND_SET_ROLE);
                 nv.add_u8("role", role.number());
-                (resources, *force)
+                (resources, *force, *guard)
             }
             Self::Status { resources } => {
                 nv.add_u8("cmd", COMMAND_STATUS);
-                (resources, false)
+                (resources, false, None)
             }
         };
         match resources {
@@ -83,6 +96,12 @@ impl Request {
         }
         if force {
             nv.add_u8("force", 1);
+        }
+        if let Some(guard) = guard {
+            nv.add_u8("guard", 1);
+            if let Some(until) = guard.until {
+                nv.add_u64("until", until.nanoseconds());
+            }
         }
         nv
     }
@@ -103,12 +122,19 @@ impl Request {
                     .and_then(Role::from_number)
                     .ok_or(ErrorCode::INVALID)?,
                 resources,
-                force: fields.u8("force").is_some_and(|force| force != 0),
+                force: flag(&fields, "force"),
+                guard: flag(&fields, "guard").then(|| Guard {
+                    until: fields.u64("until").map(Moment::from_nanoseconds),
+                }),
             }),
             COMMAND_STATUS => Ok(Self::Status { resources }),
             _ => Err(ErrorCode::UNIMPLEMENTED),
         }
     }
+}
+
+fn flag(fields: &Fields<'_>, name: &str) -> bool {
+    fields.u8(name).is_some_and(|value| value != 0)
 }
 
 fn selection(fields: &Fields<'_>) -> Result<Selection, ErrorCode> {
@@ -138,13 +164,23 @@ mod tests {
             },
             Request::SetRole {
                 role: Role::Primary,
-                resources: named,
+                resources: named.clone(),
                 force: true,
+                guard: None,
             },
             Request::SetRole {
                 role: Role::Init,
                 resources: Selection::All,
                 force: false,
+                guard: Some(Guard { until: None }),
+            },
+            Request::SetRole {
+                role: Role::Primary,
+                resources: named,
+                force: false,
+                guard: Some(Guard {
+                    until: Some(Moment::now()),
+                }),
             },
         ] {
             assert_eq!(Request::from_nv(&request.to_nv()), Ok(request));

@@ -2,6 +2,8 @@
 
 use crate::terms::words;
 
+pub use crate::terms::LocalState;
+
 words! {
     /// The one word of the status table. Base hastd knows `complete` and `degraded`, and means
     /// by the former only that there is a connection.
@@ -40,18 +42,6 @@ words! {
         Unknown = "unknown",
         /// Both were written to apart.
         SplitBrain = "split-brain",
-    }
-}
-
-words! {
-    /// The local copy.
-    LocalState, "local state", "up-to-date, inconsistent or unknown", {
-        /// Of one moment.
-        UpToDate = "up-to-date",
-        /// A mixture of two moments: being copied onto.
-        Inconsistent = "inconsistent",
-        /// Nobody was there to ask: there is no worker, or it does not answer.
-        Unknown = "unknown",
     }
 }
 

@@ -107,6 +107,9 @@ pub struct ResourceStatus {
     pub role: Role,
     /// The worker's process; 0 where there is none.
     pub workerpid: i32,
+    /// How long ago the peer gave the role up for this node to take, in whole seconds, while that
+    /// counts (our addition).
+    pub invited: Option<u32>,
     /// None where there is no worker, or it did not answer.
     pub worker: Option<WorkerStatus>,
 }
@@ -131,6 +134,9 @@ impl ResourceStatus {
         if let Some(worker) = &self.worker {
             worker.add_to(nv, suffix);
         }
+        if let Some(seconds) = self.invited {
+            nv.add_u32(&format!("invited{suffix}"), seconds);
+        }
     }
 
     /// Reads the entries back; the error is the name of the entry that is missing or unusable.
@@ -146,6 +152,7 @@ impl ResourceStatus {
             compression: word(fields, "compression", suffix)?,
             role: word(fields, "role", suffix)?,
             workerpid: fields.i32(&format!("workerpid{suffix}")).unwrap_or(0),
+            invited: fields.u32(&format!("invited{suffix}")),
             worker: match string(fields, "status", suffix) {
                 Ok(_) => Some(WorkerStatus::from_fields(fields, suffix)?),
                 Err(_) => None,

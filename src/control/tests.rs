@@ -49,6 +49,7 @@ fn requests_are_the_bytes_of_bases_hastctl() {
         role,
         resources,
         force: false,
+        guard: None,
     };
     let all = || Selection::All;
     for (name, request) in [

@@ -66,19 +66,26 @@ impl Daemon {
 
     /// A peer has said what it wants.
     pub(super) fn opened(&mut self, token: Token, peer: IpAddr, opening: Opening) {
-        if let Err(refusal) = self.judge(peer, opening.resource()) {
+        if let Err(refusal) = self.judge(peer, &opening) {
             self.meetings.refuse(&mut self.reactor, token, &refusal);
             return;
         }
-        let _about = about(opening.resource(), Some(Role::Secondary));
+        let _about = about(opening.resource(), self.role(opening.resource()));
         match opening {
             Opening::Hello(hello) => self.first_connection(token, peer, hello),
             Opening::Start(start) => self.second_connection(token, peer, &start),
+            Opening::Query(query) => self.questioned(token, peer, &query),
         }
     }
 
-    /// Whether this peer may be a primary to us for this resource.
-    fn judge(&self, peer: IpAddr, name: &str) -> Result<(), Refusal> {
+    fn role(&self, name: &str) -> Option<Role> {
+        let managed = self.resources.get(name)?;
+        Some(managed.lifecycle.role())
+    }
+
+    /// Whether this peer may talk to us about this resource, and be a primary to us where it wants that.
+    fn judge(&self, peer: IpAddr, opening: &Opening) -> Result<(), Refusal> {
+        let name = opening.resource();
         let Some(managed) = self.resources.get(name).filter(|managed| !managed.removed) else {
             log::error!("No resource '{name}' as requested by {peer}.");
             return Err(Refusal::new(Refusal::NOT_CONFIGURED));
@@ -90,7 +97,8 @@ impl Daemon {
             log::error!("Client {peer} has no access to the resource.");
             return Err(Refusal::new(Refusal::NO_ACCESS));
         }
-        if role != Role::Secondary {
+        let asks = matches!(opening, Opening::Query(_));
+        if !asks && role != Role::Secondary {
             log::warn!(
                 "We act as {role} for the resource and not as secondary as requested by {peer}."
             );

@@ -2,6 +2,8 @@
 //!
 //! Never promises anything: what only a worker can know is said to be unknown.
 
+use std::time::Instant;
+
 use super::lifecycle::Stage;
 use super::resources::Managed;
 use crate::control::{
@@ -26,6 +28,10 @@ pub(super) fn known_status(managed: &Managed) -> ResourceStatus {
             .worker
             .as_ref()
             .map_or(0, |worker| worker.pid().cast_signed()),
+        invited: managed
+            .claims
+            .invited(Instant::now())
+            .map(|ago| ago.as_secs() as u32),
         worker: None,
     }
 }

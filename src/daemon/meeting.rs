@@ -2,7 +2,7 @@
 //! Reads and writes; who may do what is decided elsewhere.
 //!
 //! Invariants: at most [`STRANGERS`] connections have not yet said what they want, of one address at
-//! most [`STRANGERS_OF_ONE`], of whom the oldest makes room for a new one; a resource has at most
+//! most [`STRANGERS_OF_ONE`] (whoever waits for an answer to a question counts too), of whom the oldest makes room for a new one; a resource has at most
 //! one first connection; each stage has its time; nothing is read beyond a message.
 
 use std::collections::BTreeMap;
@@ -13,8 +13,10 @@ use mio::Token;
 use socket2::Socket;
 
 use super::conversation::{Conversation, ConversationError, Heard};
+use super::queries::Asked;
 use super::reactor::{Deadline, Reactor, Source};
 use super::timers::TimerId;
+use crate::control::WorkerStatus;
 use crate::nv::Nv;
 use crate::wire::PROTOCOL_VERSION;
 use crate::wire::frame::{self, Limits};
@@ -26,8 +28,8 @@ const STRANGERS: usize = 256;
 const STRANGERS_OF_ONE: usize = 64;
 /// From connecting to the last byte of the first message.
 const OPENING_TIME: Duration = Duration::from_secs(10);
-/// For a refusal to be taken.
-const REFUSAL_TIME: Duration = Duration::from_secs(5);
+/// For the last word on a connection to be taken.
+const LAST_WORD_TIME: Duration = Duration::from_secs(5);
 /// What a peer may say before it is known: a resource's name and a few numbers.
 const LIMITS: Limits = Limits {
     nv: 4 << 10,
@@ -45,8 +47,10 @@ enum Stage {
         resource: String,
         answer: HelloAnswer,
     },
-    /// It is being told that it is refused.
-    Refused,
+    /// It has asked something, and a worker's report is waited for.
+    Asking(Asked),
+    /// It is being told the last word, a refusal or the answer to a question.
+    Leaving,
 }
 
 #[derive(Debug)]
@@ -62,7 +66,7 @@ impl Meeting {
         match &self.stage {
             Stage::Parked(hello) => Some(&hello.resource),
             Stage::HalfOpen { resource, .. } => Some(resource),
-            Stage::Stranger | Stage::Refused => None,
+            Stage::Stranger | Stage::Asking(_) | Stage::Leaving => None,
         }
     }
 }
@@ -106,7 +110,7 @@ impl Meetings {
         let strangers = || {
             self.meetings
                 .iter()
-                .filter(|(_, meeting)| matches!(meeting.stage, Stage::Stranger))
+                .filter(|(_, meeting)| matches!(meeting.stage, Stage::Stranger | Stage::Asking(_)))
         };
         let same = || strangers().filter(|(_, meeting)| meeting.peer == peer);
         let oldest = if same().count() >= STRANGERS_OF_ONE {
@@ -131,9 +135,11 @@ impl Meetings {
         let result = match &meeting.stage {
             Stage::Stranger => hear_opening(&mut meeting.conversation),
             // It has nothing to say here: what can be read is its end.
-            Stage::Parked(_) | Stage::HalfOpen { .. } => still_there(&mut meeting.conversation),
-            Stage::Refused => {
-                self.flush_refusal(reactor, token);
+            Stage::Parked(_) | Stage::HalfOpen { .. } | Stage::Asking(_) => {
+                still_there(&mut meeting.conversation)
+            }
+            Stage::Leaving => {
+                self.flush_last_word(reactor, token);
                 return None;
             }
         };
@@ -149,14 +155,48 @@ impl Meetings {
 
     /// Refuses a connection with a text that the peer shows.
     pub fn refuse(&mut self, reactor: &mut Reactor, token: Token, refusal: &Refusal) {
+        self.last_word(reactor, token, &refusal.to_nv());
+    }
+
+    /// Sends a connection a message, and closes it.
+    pub fn last_word(&mut self, reactor: &mut Reactor, token: Token, nv: &Nv) {
         let Some(meeting) = self.meetings.get_mut(&token) else {
             return;
         };
         reactor.cancel(meeting.timer);
-        meeting.timer = reactor.after(REFUSAL_TIME, Deadline::Meeting(token));
-        meeting.stage = Stage::Refused;
-        meeting.conversation.say(&encoded(&refusal.to_nv()));
-        self.flush_refusal(reactor, token);
+        meeting.timer = reactor.after(LAST_WORD_TIME, Deadline::Meeting(token));
+        meeting.stage = Stage::Leaving;
+        meeting.conversation.say(&encoded(nv));
+        self.flush_last_word(reactor, token);
+    }
+
+    /// Keeps who has asked something until [`Self::reported`], for at most `time`.
+    pub fn ask(&mut self, reactor: &mut Reactor, token: Token, asked: Asked, time: Duration) {
+        if let Some(meeting) = self.meetings.get_mut(&token) {
+            reactor.cancel(meeting.timer);
+            meeting.timer = reactor.after(time, Deadline::Meeting(token));
+            meeting.stage = Stage::Asking(asked);
+        }
+    }
+
+    /// A worker has reported: whoever asked for that report is answered.
+    pub fn reported(
+        &mut self,
+        reactor: &mut Reactor,
+        resource: &str,
+        number: u32,
+        report: &WorkerStatus,
+    ) {
+        let asking = |(token, meeting): (&Token, &mut Meeting)| match &mut meeting.stage {
+            Stage::Asking(asked) if asked.resource == resource && asked.number == number => {
+                asked.add(report);
+                Some((*token, asked.answer.to_nv()))
+            }
+            _ => None,
+        };
+        if let Some((token, answer)) = self.meetings.iter_mut().find_map(asking) {
+            self.last_word(reactor, token, &answer);
+        }
     }
 
     /// Keeps a first connection until [`Self::parked`] is asked for it. Any other first connection of
@@ -234,7 +274,7 @@ impl Meetings {
                 second.conversation.into_socket(),
                 answer,
             )),
-            Stage::Stranger | Stage::Parked(_) | Stage::Refused => None,
+            _ => None,
         }
     }
 
@@ -253,13 +293,19 @@ impl Meetings {
 
     /// A connection has had its time.
     pub fn overdue(&mut self, reactor: &mut Reactor, token: Token) {
-        if let Some(meeting) = self.meetings.get(&token) {
-            log::debug!("Connection from {} dropped: too slow.", meeting.peer);
-            self.drop_meeting(reactor, token);
+        let Some(meeting) = self.meetings.get(&token) else {
+            return;
+        };
+        if let Stage::Asking(asked) = &meeting.stage {
+            let answer = asked.answer.to_nv();
+            self.last_word(reactor, token, &answer);
+            return;
         }
+        log::debug!("Connection from {} dropped: too slow.", meeting.peer);
+        self.drop_meeting(reactor, token);
     }
 
-    fn flush_refusal(&mut self, reactor: &mut Reactor, token: Token) {
+    fn flush_last_word(&mut self, reactor: &mut Reactor, token: Token) {
         if let Some(meeting) = self.meetings.get_mut(&token)
             && !matches!(meeting.conversation.flush(), Ok(false))
         {
@@ -300,46 +346,5 @@ fn encoded(nv: &Nv) -> Vec<u8> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use mio::Poll;
-    use socket2::{Domain, Type};
-
-    #[test]
-    fn who_says_nothing_makes_room_first_for_its_own_address_then_for_all() {
-        let poll = Poll::new().unwrap();
-        let mut reactor = Reactor::new(poll.registry().try_clone().unwrap());
-        let mut meetings = Meetings::default();
-        let mut others = Vec::new();
-        let mut add = |meetings: &mut Meetings, peer: [u8; 4]| {
-            let (socket, other) = Socket::pair(Domain::UNIX, Type::STREAM, None).unwrap();
-            socket.set_nonblocking(true).unwrap();
-            others.push(other);
-            meetings.add(&mut reactor, socket, IpAddr::from(peer));
-        };
-        let count = |meetings: &Meetings, peer: [u8; 4]| {
-            let all = meetings.meetings.values();
-            all.filter(|meeting| meeting.peer == IpAddr::from(peer))
-                .count()
-        };
-        add(&mut meetings, [10, 0, 0, 1]);
-        for _ in 0..2 * STRANGERS_OF_ONE {
-            add(&mut meetings, [10, 0, 0, 2]);
-        }
-        assert_eq!(
-            count(&meetings, [10, 0, 0, 1]),
-            1,
-            "another's crowd does not push it out"
-        );
-        assert_eq!(count(&meetings, [10, 0, 0, 2]), STRANGERS_OF_ONE);
-        for number in 0..2 * STRANGERS {
-            add(&mut meetings, [10, 1, (number >> 8) as u8, number as u8]);
-        }
-        assert_eq!(meetings.meetings.len(), STRANGERS);
-        assert_eq!(
-            count(&meetings, [10, 0, 0, 1]),
-            0,
-            "the oldest of all went first"
-        );
-    }
-}
+#[path = "meeting_tests.rs"]
+mod tests;

@@ -9,7 +9,8 @@
 //! | [`lifecycle`] | decides what a resource does next |
 //! | [`resources`], [`worker_process`] | carries that out |
 //! | [`control_server`], [`requests`] | hastctl: connections, meaning |
-//! | [`meeting`], [`incoming`] | peers: connections, meaning |
+//! | [`meeting`], [`incoming`], [`queries`] | peers: connections, meaning |
+//! | [`claims`] | what the other node has said of a resource |
 //! | [`connector`], [`resolver`] | connections and names for workers |
 //! | [`hooks`] | `exec` programs |
 //! | [`reload`] | SIGHUP |
@@ -19,6 +20,7 @@
 //! threads are short-lived and look names up or read the configuration.
 
 pub mod arguments;
+mod claims;
 mod complaint;
 mod connector;
 mod control_server;
@@ -31,6 +33,7 @@ mod lifecycle;
 mod listener;
 mod meeting;
 mod pidfile;
+mod queries;
 mod reactor;
 mod reload;
 mod requests;

@@ -4,7 +4,7 @@
 //! within [`ROLE_TIME`], with what is known by then.
 
 use std::collections::{HashMap, HashSet};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mio::Token;
 
@@ -16,9 +16,10 @@ use super::resources::Managed;
 use super::timers::TimerId;
 use crate::config::Provider;
 use crate::control::{
-    ErrorCode, Failure, Request, ResourceStatus, RoleReply, Selection, StatusReply, WorkerStatus,
-    failure_reply,
+    ErrorCode, Failure, Guard, Request, ResourceStatus, RoleReply, Selection, StatusReply,
+    WorkerStatus, failure_reply,
 };
+use crate::moment::Moment;
 use crate::nv::Nv;
 use crate::provider::gate;
 use crate::terms::Role;
@@ -57,6 +58,37 @@ pub struct Requests {
     number: u32,
 }
 
+/// What is to become of resources.
+#[derive(Debug, Clone, Copy)]
+struct Wanted {
+    role: Role,
+    force: bool,
+    guard: Option<Guard>,
+}
+
+impl Wanted {
+    /// Whether what the other node has said forbids it.
+    fn hinder(self, managed: &Managed) -> Result<(), Failure> {
+        let becomes = self.role == Role::Primary && managed.lifecycle.role() != Role::Primary;
+        if !becomes || self.force {
+            return Ok(());
+        }
+        let node = managed.resource.remote_text();
+        managed
+            .claims
+            .hinder(self.guard, node, Instant::now(), Moment::now())
+            .map_err(|hindrance| Failure::new(ErrorCode::REFUSED, hindrance.to_string()))
+    }
+}
+
+impl Requests {
+    /// The number of another report.
+    pub fn next_number(&mut self) -> u32 {
+        self.number = self.number.wrapping_add(1);
+        self.number
+    }
+}
+
 impl Daemon {
     /// A client has sent a request.
     pub(super) fn requested(&mut self, client: Token, request: &Nv) {
@@ -66,7 +98,11 @@ impl Daemon {
                 role,
                 resources,
                 force,
-            }) => self.set_role(client, role, force, &resources),
+                guard,
+            }) => {
+                let wanted = Wanted { role, force, guard };
+                self.set_role(client, wanted, &resources);
+            }
             Err(code) => {
                 log::error!("Control request refused: {code}.");
                 let reply = failure_reply(&code.into());
@@ -94,7 +130,8 @@ impl Daemon {
         self.resources.get(name).filter(|managed| !managed.removed)
     }
 
-    fn set_role(&mut self, client: Token, role: Role, force: bool, selection: &Selection) {
+    fn set_role(&mut self, client: Token, wanted: Wanted, selection: &Selection) {
+        let Wanted { role, force, .. } = wanted;
         let mut slots = Slots::new();
         let mut before = HashMap::new();
         for name in self.names(selection) {
@@ -105,14 +142,16 @@ impl Daemon {
                     Some(Err(failure))
                 }
                 Some(managed) => {
-                    let left = leave_nothing(managed, role, force);
-                    if left.is_ok() {
+                    let allowed = wanted
+                        .hinder(managed)
+                        .and_then(|()| leave_nothing(managed, role, force));
+                    if allowed.is_ok() {
                         before
                             .entry(name.clone())
                             .or_insert(managed.lifecycle.role());
                         self.happen(&name, Event::Command { role, force });
                     }
-                    left.err().map(Err)
+                    allowed.err().map(Err)
                 }
             };
             slots.push((name, slot));
@@ -167,8 +206,7 @@ impl Daemon {
     }
 
     fn status(&mut self, client: Token, selection: &Selection) {
-        self.requests.number = self.requests.number.wrapping_add(1);
-        let number = self.requests.number;
+        let number = self.requests.next_number();
         let mut slots = Slots::new();
         for name in self.names(selection) {
             let slot = match self.configured(&name) {
@@ -198,7 +236,11 @@ impl Daemon {
         };
         let mut status = known_status(managed);
         status.worker = Some(match WorkerStatus::from_nv(report) {
-            Ok(report) => report,
+            Ok(report) => {
+                self.meetings
+                    .reported(&mut self.reactor, name, number, &report);
+                report
+            }
             Err(entry) => unknown(&format!(
                 "hastd and its worker process are not of one version ('{entry}' is not in its \
                  report); restart hastd"

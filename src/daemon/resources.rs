@@ -2,10 +2,11 @@
 
 use std::os::fd::OwnedFd;
 use std::process::ExitStatus;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mio::Token;
 
+use super::claims::Claims;
 use super::complaint::Complaint;
 use super::event_loop::Daemon;
 use super::lifecycle::{Action, Event, Lifecycle, Stage};
@@ -44,6 +45,7 @@ pub struct Managed {
     pub(super) arrival: Option<Arrival>,
     /// Why the last worker did not take its role, or lost it.
     pub(super) complaint: Complaint,
+    pub(super) claims: Claims,
     /// It is no longer configured: it goes when its worker has ended.
     pub(super) removed: bool,
     timer: Option<TimerId>,
@@ -59,8 +61,20 @@ impl Managed {
             worker: None,
             arrival: None,
             complaint: Complaint::default(),
+            claims: Claims::new(Instant::now()),
             removed: false,
             timer: None,
+        }
+    }
+}
+
+impl Managed {
+    /// The role as the other node is to know it: a primary that is told to stop is one until its worker has ended.
+    pub fn role_for_peer(&self) -> Role {
+        let worker = self.worker.as_ref().map(WorkerProcess::role);
+        match self.lifecycle.role() {
+            _ if worker == Some(Role::Primary) => Role::Primary,
+            role => role,
         }
     }
 }
@@ -84,6 +98,9 @@ impl Daemon {
             log::info!("Role changed to {new}.");
             if matches!(event, Event::Command { .. } | Event::End(_)) {
                 managed.complaint = Complaint::default();
+            }
+            if new == Role::Primary {
+                managed.claims.promoted();
             }
         }
         if new != Role::Secondary {

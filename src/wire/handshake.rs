@@ -8,8 +8,10 @@ use super::{PROTOCOL_VERSION, frame};
 use crate::nv::{Nv, NvView};
 use crate::terms::{Checksum, Compression};
 
+pub mod query;
 mod refusal;
 
+use query::Query;
 pub use refusal::Refusal;
 
 /// Length of the token that pairs the two connections, in bytes.
@@ -115,12 +117,16 @@ pub enum Opening {
     Hello(Hello),
     /// The second: it shows the token.
     Start(Start),
+    /// A question, on a connection of its own.
+    Query(Query),
 }
 
 impl Opening {
-    /// Reads the entries; what tells the two apart is the token.
+    /// Reads the entries; what tells the first two apart is the token.
     pub fn from_nv(nv: NvView<'_>) -> Result<Self, HandshakeError> {
-        if nv.contains("token") {
+        if Query::is_one(nv) {
+            Query::from_nv(nv).map(Self::Query)
+        } else if nv.contains("token") {
             Start::from_nv(nv).map(Self::Start)
         } else {
             Hello::from_nv(nv).map(Self::Hello)
@@ -132,6 +138,7 @@ impl Opening {
         match self {
             Self::Hello(hello) => &hello.resource,
             Self::Start(start) => &start.resource,
+            Self::Query(query) => &query.resource,
         }
     }
 }

@@ -200,7 +200,8 @@ fn role_is_silent_when_it_succeeds() {
             Ok(Request::SetRole {
                 role: Role::Secondary,
                 resources,
-                force: false
+                force: false,
+                guard: None,
             })
         );
     }
@@ -236,7 +237,8 @@ fn role_says_what_was_refused_and_ends_with_the_first_error() {
         Ok(Request::SetRole {
             role: Role::Primary,
             resources: Selection::Named(names),
-            force: true
+            force: true,
+            guard: None,
         })
     );
 }

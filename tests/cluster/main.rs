@@ -23,6 +23,7 @@ mod hostile;
 mod hundred;
 mod kills;
 mod network;
+mod questions;
 mod reload;
 mod resync;
 mod split_brain;

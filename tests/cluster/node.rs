@@ -7,6 +7,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use hast::config::Address;
+use hast::control::{Failure, Guard, Request, Selection, client};
+use hast::moment::Moment;
+use hast::terms::Role;
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 
@@ -126,6 +130,19 @@ impl Node {
     #[track_caller]
     pub fn ctl(&self, words: &str) -> String {
         self.hastctl(words).success()
+    }
+
+    /// Makes a resource primary as an agent does to whom the other node gave its word until then.
+    pub fn promote(&self, resource: &str, until: Moment) -> Result<Role, Failure> {
+        let control = Address::from_socket_path(self.control().to_str().unwrap()).unwrap();
+        let request = Request::SetRole {
+            role: Role::Primary,
+            resources: Selection::Named(vec![resource.to_owned()]),
+            force: false,
+            guard: Some(Guard { until: Some(until) }),
+        };
+        let mut reply = client::set_role(&control, &request).unwrap();
+        reply.resources.remove(0).1
     }
 
     /// Kills the worker with SIGKILL.

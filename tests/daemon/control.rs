@@ -57,6 +57,7 @@ fn roles_change_and_the_one_before_is_told() {
         role,
         resources,
         force,
+        guard: None,
     };
     let reply = RoleReply::from_nv(&hastd.ask(&request)).unwrap();
     let init = |name: &str| (name.to_owned(), Ok(Role::Init));
@@ -76,6 +77,7 @@ fn a_name_given_twice_is_one_resource() {
         role: Role::Secondary,
         resources: twice(),
         force: false,
+        guard: None,
     };
     let reply = RoleReply::from_nv(&hastd.ask(&request)).unwrap();
     let init = |name: &str| (name.to_owned(), Ok(Role::Init));

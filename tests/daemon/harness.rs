@@ -146,6 +146,7 @@ impl Hastd {
             role,
             resources,
             force,
+            guard: None,
         };
         let reply = RoleReply::from_nv(&self.ask(&request)).unwrap();
         let [(_, role)] = <[_; 1]>::try_from(reply.resources).unwrap();

@@ -108,6 +108,7 @@ fn from_primary(message: &Message, compression: Compression) -> (&'static str, V
         return match Opening::from_nv(nv).expect("captured") {
             Opening::Hello(hello) => ("hello", frame::encode(message.version, &hello.to_nv(), &[])),
             Opening::Start(start) => ("start", frame::encode(message.version, &start.to_nv(), &[])),
+            Opening::Query(query) => panic!("base asks nothing: {query:?}"),
         };
     }
     let Incoming::Request(request, fields) = Incoming::decode(nv).expect("captured") else {

@@ -6,6 +6,7 @@ use hast::layout::{Bitmap, Geometry, Metadata};
 use hast::nv::{Nv, NvView};
 use hast::terms::{Checksum, Compression};
 use hast::wire::frame::{Decoder, HEADER_SIZE, Head, HeadDecoder, Limits, Message};
+use hast::wire::handshake::query::Reply;
 use hast::wire::handshake::{Answer, HelloAnswer, Opening, StartAnswer, max_map};
 use hast::wire::payload::{self, Hash, PayloadFields, Unpacked};
 use hast::wire::request::{Incoming, PeerCommand, PeerReply, PeerRequest};
@@ -129,8 +130,13 @@ fn handshake(nv: NvView<'_>) {
         let again = match &opening {
             Opening::Hello(hello) => hello.to_nv(),
             Opening::Start(start) => start.to_nv(),
+            Opening::Query(query) => query.to_nv(),
         };
         assert_eq!(Opening::from_nv(again.view()), Ok(opening));
+    }
+    if let Ok(Reply::Answer(answer)) = Reply::from_nv(nv) {
+        let again = Reply::from_nv(answer.to_nv().view());
+        assert_eq!(again, Ok(Reply::Answer(answer)));
     }
     if let Ok(Answer::Accepted(answer)) = HelloAnswer::from_nv(nv) {
         assert_eq!(

@@ -424,6 +424,7 @@ impl HostShared {
                     assert_eq!(start.token, answer.token);
                     self.begin(&answer, &start, first, stream);
                 }
+                Opening::Query(query) => panic!("a worker asks nothing: {query:?}"),
             }
         }
     }

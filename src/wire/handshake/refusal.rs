@@ -67,6 +67,12 @@ impl Refusal {
         self.errmsg.starts_with("Remote node acts as ")
     }
 
+    /// The role of the node that was asked, where the refusal is that it is not secondary.
+    pub fn acts_as(&self) -> Option<Role> {
+        let rest = self.errmsg.strip_prefix("Remote node acts as ")?;
+        rest.split(' ').next()?.parse().ok()
+    }
+
     /// The message's entries.
     pub fn to_nv(&self) -> Nv {
         let mut nv = Nv::new();

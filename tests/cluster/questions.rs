@@ -1,0 +1,83 @@
+//! Questions to a node that replicates, or should.
+
+use std::time::Duration;
+
+use hast::config::{Config, NodeNames};
+use hast::control::LocalState;
+use hast::peer_query::{Answer, Question, ask};
+use hast::terms::Role;
+use hast::wire::handshake::query::CLAIM_LIMIT;
+
+use crate::cluster::{Cluster, Setup};
+use crate::node::Node;
+use crate::observe::{LIMIT, finish};
+
+/// What `from` hears of the other node.
+fn asked_by(cluster: &Cluster, from: &Node, claim: Duration) -> Answer {
+    let names = NodeNames::named(from.name());
+    let path = cluster.path("hast.conf");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let config = Config::parse(&text, &path, &names).unwrap();
+    let question = Question {
+        claim,
+        invite: false,
+    };
+    ask(&config.resources[0], question, LIMIT).unwrap()
+}
+
+#[test]
+fn questions_disturb_no_replication() {
+    let cluster = Setup::new("fullsync").pair();
+    let workers = [cluster.a.worker_pid("disk1"), cluster.b.worker_pid("disk1")];
+    let load = cluster.a.load(31);
+    for _ in 0..30 {
+        cluster.progress(&load, 5);
+        let of_b = asked_by(&cluster, &cluster.a, CLAIM_LIMIT);
+        assert_eq!((of_b.role, of_b.connected), (Role::Secondary, true));
+        assert_eq!(of_b.local, Some(LocalState::UpToDate));
+        assert!(of_b.claimed.is_some());
+        let of_a = asked_by(&cluster, &cluster.b, CLAIM_LIMIT);
+        assert_eq!((of_a.role, of_a.connected), (Role::Primary, true));
+        assert_eq!(of_a.claimed, None, "it has the role");
+    }
+    let refusal = cluster.b.hastctl("role primary all").failure();
+    assert!(refusal.contains("is taking this role now"), "{refusal}");
+    assert_eq!(
+        workers,
+        [cluster.a.worker_pid("disk1"), cluster.b.worker_pid("disk1"),]
+    );
+    let written = finish(load);
+    assert_eq!(written.failed, 0);
+    cluster.a.until_complete("disk1");
+    cluster.assert_equal("disk1");
+}
+
+#[test]
+fn of_two_nodes_that_want_the_role_at_most_one_gets_it() {
+    let cluster = Setup::new("fullsync").created();
+    std::thread::sleep(CLAIM_LIMIT);
+    let mut taken = 0;
+    for _ in 0..8 {
+        let contend = |node: &Node| {
+            let answer = asked_by(&cluster, node, Duration::from_secs(1));
+            let Some(until) = answer.claimed else {
+                return false;
+            };
+            node.promote("disk1", until).is_ok()
+        };
+        let (a, b) = std::thread::scope(|scope| {
+            let other = scope.spawn(|| contend(&cluster.b));
+            (contend(&cluster.a), other.join().unwrap())
+        });
+        assert!(!(a && b), "both are primary");
+        taken += usize::from(a || b);
+        for node in [&cluster.a, &cluster.b] {
+            node.ctl("role init all");
+        }
+        // Claims of this round have run out in the next.
+        std::thread::sleep(Duration::from_secs(1));
+    }
+    // How often one wins is chance; that the role can not be had at all is not.
+    let alone = asked_by(&cluster, &cluster.a, Duration::from_secs(1));
+    assert!(taken > 0 || cluster.a.promote("disk1", alone.claimed.unwrap()).is_ok());
+}
