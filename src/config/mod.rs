@@ -27,6 +27,10 @@ pub use reload::Change;
 pub use size::{SizeError, parse_size};
 pub use tree::{Keyword, SectionKind};
 
+pub(crate) use settings::path as absolute_path;
+pub(crate) use toml_notation::{Tables, document, in_order, line_at};
+pub(crate) use tree::Problem;
+
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
@@ -74,6 +78,15 @@ fn list(paths: &[PathBuf]) -> String {
 }
 
 impl ConfigError {
+    /// A problem in the file at `path`.
+    pub(crate) fn invalid(path: &Path, problem: Problem) -> Self {
+        Self::Invalid {
+            path: path.to_owned(),
+            line: problem.line,
+            what: problem.what,
+        }
+    }
+
     /// The exit code of sysexits(3) that base hastd and hastctl end with.
     pub const fn exit_code(&self) -> u8 {
         const EX_OSERR: u8 = 71;
@@ -114,14 +127,7 @@ impl Config {
     /// Reads the configuration `path` for the node `node`. Where there is no path the usual
     /// places are searched ([`find`]); where there is no node, this host's names are taken.
     pub fn load(path: Option<&Path>, node: Option<&str>) -> Result<Self, ConfigError> {
-        let path = match path {
-            Some(path) => path.to_owned(),
-            None => find().map_err(ConfigError::NotFound)?,
-        };
-        let node = match node {
-            Some(name) => NodeNames::named(name),
-            None => NodeNames::of_this_host().map_err(ConfigError::Node)?,
-        };
+        let (path, node) = whence(path, node)?;
         Self::parse(&read(&path)?, &path, &node)
     }
 
@@ -133,15 +139,28 @@ impl Config {
             Notation::Toml => toml_notation::parse(text),
         };
         tree.and_then(|tree| resolve::resolve(&tree, node))
-            .map_err(|problem| ConfigError::Invalid {
-                path: path.to_owned(),
-                line: problem.line,
-                what: problem.what,
-            })
+            .map_err(|problem| ConfigError::invalid(path, problem))
     }
 }
 
-fn read(path: &Path) -> Result<String, ConfigError> {
+/// Which file, and for which node: what was named, or else what is usual.
+pub(crate) fn whence(
+    path: Option<&Path>,
+    node: Option<&str>,
+) -> Result<(PathBuf, NodeNames), ConfigError> {
+    let path = match path {
+        Some(path) => path.to_owned(),
+        None => find().map_err(ConfigError::NotFound)?,
+    };
+    let node = match node {
+        Some(name) => NodeNames::named(name),
+        None => NodeNames::of_this_host().map_err(ConfigError::Node)?,
+    };
+    Ok((path, node))
+}
+
+/// The text of a file that is not too large to be a configuration.
+pub(crate) fn read(path: &Path) -> Result<String, ConfigError> {
     let fail = |error| ConfigError::Read {
         path: path.to_owned(),
         error,

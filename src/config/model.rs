@@ -32,6 +32,10 @@ pub const NBD_SOCKET_FOLDER: &str = "/var/run/hast";
 /// What one node runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
+    /// The name of this node's sections: of several the first in the file. None where it has no section.
+    pub node: Option<String>,
+    /// The names of all nodes' sections, in the order of the file, each once.
+    pub nodes: Vec<String>,
     /// Address hastctl talks to.
     pub control: Address,
     /// Addresses peers connect to: all TCP, at least one.

@@ -29,7 +29,10 @@ pub fn resolve(global: &Section, node: &NodeNames) -> Result<Config, Problem> {
         listen.extend(DEFAULT_LISTEN.map(built_in));
     }
 
+    let nodes = node_names(global);
     let mut config = Config {
+        node: nodes.iter().find(|name| node.matches(name)).cloned(),
+        nodes,
         control: own
             .settings
             .control
@@ -113,6 +116,20 @@ fn resource(section: &Section, global: &Settings, node: &NodeNames) -> Result<Re
         buffers: outer.buffers.or(global.buffers).unwrap_or(DEFAULT_BUFFERS),
         name,
     })
+}
+
+/// The names that sections of nodes have, here and in the resources.
+fn node_names(global: &Section) -> Vec<String> {
+    let nodes = of_kind(global, SectionKind::Node);
+    let resources = of_kind(global, SectionKind::Resource);
+    let inner = resources.flat_map(|resource| of_kind(resource, SectionKind::ResourceNode));
+    let mut names: Vec<String> = Vec::new();
+    for section in nodes.chain(inner) {
+        if !names.contains(&section.name) {
+            names.push(section.name.clone());
+        }
+    }
+    names
 }
 
 /// The node's own section of one parent.

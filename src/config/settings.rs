@@ -135,7 +135,8 @@ fn tcp_address(value: &str, default_port: u16) -> Result<Address, String> {
     Ok(address)
 }
 
-fn path(value: &str) -> Result<PathBuf, String> {
+/// A path that does not depend on the folder a program runs in.
+pub fn path(value: &str) -> Result<PathBuf, String> {
     if !value.starts_with('/') {
         return Err(format!(
             "found '{value}'; expected a path that begins with '/'"

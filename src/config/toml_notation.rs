@@ -4,14 +4,18 @@
 //! tables of tables: `[on.hasta]`, `[resource.disk1]`, `[resource.disk1.on.hasta]`. `listen` is
 //! a string or an array of them, `timeout` a number, `metaflush` a boolean; `provider` and
 //! `buffers` are the strings hast.conf would have (`buffers` also a number of bytes).
+//!
+//! The tables `failover` and `group` may stand in the same file. They are for hast-failover alone,
+//! which reads them with what is shared here, and are not looked into otherwise.
 
 use super::tree::{Keyword, Problem, Section, SectionKind, Statement};
 use serde::Deserialize;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use std::collections::HashMap;
 use toml::Spanned;
 
 /// Named tables with the place of each.
-type Tables<T> = HashMap<Spanned<String>, T>;
+pub type Tables<T> = HashMap<Spanned<String>, T>;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -31,6 +35,10 @@ struct GlobalTable {
     on: Tables<NodeTable>,
     #[serde(default)]
     resource: Tables<ResourceTable>,
+    #[serde(rename = "failover")]
+    _failover: Option<IgnoredAny>,
+    #[serde(rename = "group")]
+    _group: Option<IgnoredAny>,
 }
 
 #[derive(Deserialize)]
@@ -85,17 +93,21 @@ enum Size {
 
 /// Reads a whole file.
 pub fn parse(text: &str) -> Result<Section, Problem> {
-    let table: GlobalTable = ::toml::from_str(text).map_err(|error| {
+    document::<GlobalTable>(text).map(|table| table.into_section(text))
+}
+
+/// Reads a whole file into tables of one's own.
+pub fn document<T: DeserializeOwned>(text: &str) -> Result<T, Problem> {
+    ::toml::from_str(text).map_err(|error| {
         let start = error.span().map_or(0, |span| span.start);
         // The library's messages may go over several lines: the sentence is one.
         let what = error.message().trim().replace('\n', ": ");
         Problem::at(line_at(text, start), what)
-    })?;
-    Ok(table.into_section(text))
+    })
 }
 
 /// The line, counted from 1, that a byte offset lies on.
-fn line_at(text: &str, offset: usize) -> usize {
+pub fn line_at(text: &str, offset: usize) -> usize {
     1 + text.get(..offset).unwrap_or(text).matches('\n').count()
 }
 
@@ -166,8 +178,8 @@ impl ResourceNodeTable {
     }
 }
 
-/// Tables in the order in which the file opens them.
-fn in_order<T>(text: &str, tables: Tables<T>) -> Vec<(String, usize, T)> {
+/// Tables in the order in which the file opens them, each with its name and line.
+pub fn in_order<T>(text: &str, tables: Tables<T>) -> Vec<(String, usize, T)> {
     let mut ordered: Vec<(Spanned<String>, T)> = tables.into_iter().collect();
     ordered.sort_by_key(|(name, _)| name.span().start);
     ordered

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::config::Address;
+use crate::terms::words;
 
 /// How this node takes part.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -145,28 +146,9 @@ impl std::fmt::Display for Vhid {
     }
 }
 
-/// An enum of the configuration whose words are written once.
-macro_rules! words {
-    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal,)+ }) => {
-        $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-        pub enum $name { $($(#[$variant_doc])* $variant,)+ }
-
-        impl $name {
-            /// All of them.
-            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
-
-            /// The word in the configuration.
-            pub const fn word(self) -> &'static str {
-                match self { $(Self::$variant => $word,)+ }
-            }
-        }
-    };
-}
-
 words! {
     /// What to do where the peer can not be asked and neither fencing nor a witness helps.
-    OnUnreachable {
+    OnUnreachable, "word", "refuse, wait or promote", {
         /// Give the address back and wait for a person.
         Refuse = "refuse",
         /// Ask until it answers.
@@ -178,7 +160,7 @@ words! {
 
 words! {
     /// When a pool is imported by force.
-    ForceImport {
+    ForceImport, "word", "never or confirmed", {
         /// Never.
         Never = "never",
         /// When the peer is known not to have it: fenced, not primary by its own word, or without a lease.
@@ -188,7 +170,7 @@ words! {
 
 words! {
     /// How a file system is checked.
-    Fsck {
+    Fsck, "word", "preen or yes", {
         /// `fsck -p`: what can be repaired without a question.
         Preen = "preen",
         /// `fsck -y`: everything.
@@ -198,7 +180,7 @@ words! {
 
 words! {
     /// What to do where giving up hangs or fails.
-    OnHang {
+    OnHang, "word", "retry, force or reboot", {
         /// Try again for as long as it takes.
         Retry = "retry",
         /// By force; writes that programs made and the file system still holds are lost.
@@ -210,7 +192,7 @@ words! {
 
 words! {
     /// What a master does without lease and peer.
-    OnLeaseLoss {
+    OnLeaseLoss, "word", "stop or keep", {
         /// Acknowledges no writes until it has one of them again.
         Stop = "stop",
         /// Goes on, and takes the risk of two primaries.
@@ -220,7 +202,7 @@ words! {
 
 words! {
     /// Whether a node that has come back may have the group again.
-    FailBack {
+    FailBack, "word", "manual or synchronised", {
         /// When a person says so.
         Manual = "manual",
         /// Once its copies are up to date.
@@ -230,7 +212,8 @@ words! {
 
 words! {
     /// Where hooks are run.
-    HookPoint {
+    HookPoint, "hook", "before-master, after-promote, after-import, after-master, before-backup, \
+        after-services, after-export or after-backup", {
         /// Before anything is done to become master; its failure stops that.
         BeforeMaster = "before-master",
         /// The devices are there.

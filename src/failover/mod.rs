@@ -6,6 +6,7 @@
 pub mod agent;
 pub mod carp;
 pub mod commands;
+pub mod config;
 pub mod group;
 pub mod plan;
 pub mod runner;

@@ -3,7 +3,11 @@
 use crate::target::configuration;
 
 const ROUNDS: u64 = 4000;
-const SAMPLES: [&str; 2] = [include_str!("full.conf"), include_str!("full.toml")];
+const SAMPLES: [&str; 3] = [
+    include_str!("full.conf"),
+    include_str!("full.toml"),
+    include_str!("failover.toml"),
+];
 const PIECES: &[&str] = &[
     "{",
     "}",
@@ -29,6 +33,12 @@ const PIECES: &[&str] = &[
     "tcp6://[",
     "%",
     "k",
+    "[group.x",
+    "resources",
+    "'disk1'",
+    "@",
+    "{ resource = ",
+    "-1",
 ];
 
 /// One sample with a few pieces cut out, doubled or put in.
@@ -67,7 +77,7 @@ fn no_text_makes_the_parsers_panic() {
         }
     }
     assert!(
-        refused > ROUNDS,
+        refused > 6 * ROUNDS,
         "mutations that no parser minds test nothing"
     );
 }

@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used)] // helpers of tests are tests too
 
 mod errors;
+mod failover;
+mod failover_errors;
 mod fuzz;
 mod notations;
 mod reload;
