@@ -6,6 +6,7 @@
 //! | --- | --- |
 //! | [`cli`] | hastctl's commands and how they print |
 //! | [`daemon`] | hastd's main process: listeners, children, reload, hooks |
+//! | [`witness`] | which of two nodes may be master: the third machine's side, and a node's |
 //! | [`worker`] | runs an engine: threads, buffers, sender, receiver |
 //! | [`control`] | what hastctl and hastd say to each other |
 //! | [`config`] | one model; two notations read into it: hast.conf and TOML |
@@ -15,6 +16,7 @@
 //! | [`wire`] | messages between nodes. No sockets |
 //! | [`layout`] | metadata and activemap as they lie on disk. No files |
 //! | [`passing`] | descriptors handed from one process to another |
+//! | `deadline` | a blocking socket whose every wait ends |
 //! | `pause` | letting time pass, in capability mode too |
 //! | [`logging`] | where a process's log goes |
 //! | [`nv`] | the name-value encoding |
@@ -25,6 +27,7 @@ pub mod cli;
 pub mod config;
 pub mod control;
 pub mod daemon;
+mod deadline;
 pub mod disk;
 pub mod engine;
 pub mod layout;
@@ -35,4 +38,5 @@ mod pause;
 pub mod provider;
 pub mod terms;
 pub mod wire;
+pub mod witness;
 pub mod worker;

@@ -3,10 +3,11 @@
 
 use super::{REPLY_LIMITS, ReplyError, Request, RoleReply, StatusReply, encode};
 use crate::config::{Address, Target};
+use crate::deadline::DeadlineStream;
 use crate::nv::Nv;
 use crate::wire::frame::{Message, ReadError};
 use socket2::{Domain, SockAddr, Socket, Type};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
 /// How long hastctl waits for the connection, as base's does.
@@ -103,10 +104,7 @@ pub fn exchange(
             address: control.clone(),
             error,
         })?;
-    let mut reader = DeadlineReader {
-        socket,
-        deadline: Instant::now() + reply_timeout,
-    };
+    let mut reader = DeadlineStream::new(socket, Instant::now() + reply_timeout);
     Message::read_from(&mut reader, REPLY_LIMITS)
         .map(|message| message.nv)
         .map_err(|error| ClientError::Receive {
@@ -133,26 +131,4 @@ fn connect(control: &Address) -> io::Result<Socket> {
         }
     }
     Err(failure)
-}
-
-/// Reads from a socket until a moment, however slowly the bytes drop in.
-struct DeadlineReader {
-    socket: Socket,
-    deadline: Instant,
-}
-
-impl Read for DeadlineReader {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let left = self.deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(io::ErrorKind::TimedOut.into());
-        }
-        self.socket.set_read_timeout(Some(left))?;
-        self.socket
-            .read(buffer)
-            .map_err(|error| match error.kind() {
-                io::ErrorKind::WouldBlock => io::ErrorKind::TimedOut.into(),
-                _ => error,
-            })
-    }
 }
