@@ -14,6 +14,7 @@
 //! | [`connector`], [`resolver`] | connections and names for workers |
 //! | [`hooks`] | `exec` programs |
 //! | [`reload`] | SIGHUP |
+//! | [`witness`] | `hastd --witness`: another main process, which has nothing of all this |
 //!
 //! Never does I/O on a component and never speaks the peer protocol beyond its first three
 //! messages: workers do, and a crash of one touches no other resource. The only other
@@ -42,6 +43,7 @@ mod resources;
 mod signals;
 mod startup;
 mod timers;
+mod witness;
 mod worker_messages;
 mod worker_process;
 
