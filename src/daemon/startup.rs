@@ -195,7 +195,7 @@ fn open(loaded: Loaded, pidfile: Option<PidFile>) -> Result<Opened, (StartError,
 pub(super) fn go_to_background() -> Result<(), StartError> {
     nix::unistd::daemon(false, false)
         .map_err(|errno| system("go to the background")(errno.into()))?;
-    logging::to_syslog();
+    logging::to_syslog(logging::HASTD);
     Ok(())
 }
 

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use super::group::{Fsck, Group, Mount, Programs};
 use super::step::{DEMOTION, Step};
-use crate::config::{Address, Config, Provider, Resource};
+use crate::config::{Address, Provider, Resource};
 
 /// Where GEOM gate has its devices, those with nested names too.
 const DEVICES: &str = "/dev/hast";
@@ -215,16 +215,13 @@ pub struct Table {
 }
 
 impl Table {
-    /// For a group of resources that `config` has.
-    pub fn new(programs: &Programs, group: &Group, config: &Config) -> Self {
-        let device = |name: &String| {
-            let resource = config.resource(name)?;
-            Some((name.clone(), Device::of(resource)))
-        };
+    /// For a group; the resources are its own, in its order.
+    pub fn new(programs: &Programs, group: &Group, resources: &[Resource]) -> Self {
+        let device = |resource: &Resource| (resource.name.clone(), Device::of(resource));
         Self {
             programs: programs.clone(),
             group: group.clone(),
-            devices: group.resources.iter().filter_map(device).collect(),
+            devices: resources.iter().map(device).collect(),
         }
     }
 
