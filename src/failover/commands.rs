@@ -236,7 +236,10 @@ impl Table {
     }
 
     fn device(&self, mount: &Mount) -> PathBuf {
-        let found = self.devices.iter().find(|(name, _)| *name == mount.resource);
+        let found = self
+            .devices
+            .iter()
+            .find(|(name, _)| *name == mount.resource);
         found.map_or_else(PathBuf::new, |(_, device)| device.path())
     }
 
@@ -287,8 +290,8 @@ impl Table {
             Step::YieldAddress => self.address("backup", false),
             Step::RaiseDemotion => Way::Demotion { raise: true },
             Step::LowerDemotion => Way::Demotion { raise: false },
-            Step::Fence => self.own(self.group.fence.as_deref()),
-            Step::Hook(point) => self.own(self.group.hook(*point)),
+            Step::Fence => Self::own(self.group.fence.as_deref()),
+            Step::Hook(point) => Self::own(self.group.hook(*point)),
             Step::Reboot => Way::Run(Task {
                 look: None,
                 wanted: true,
@@ -399,7 +402,7 @@ impl Table {
         })
     }
 
-    fn own(&self, argv: Option<&[String]>) -> Way {
+    fn own(argv: Option<&[String]>) -> Way {
         argv.map_or(Way::Nothing, |argv| {
             Way::Run(Task {
                 look: None,
@@ -426,10 +429,12 @@ impl Table {
         match step {
             Step::WaitForHastd => one(format!("hastctl status {names}")),
             Step::WaitForPeer => one(format!("hastctl status {names}  # until it is complete")),
-            Step::AskPeer => one(format!("# asks the other node's hastd for {names}, and claims them")),
-            Step::LookAtPeer | Step::WaitForTakeover => {
-                one(format!("# asks the other node's hastd for the roles of {names}"))
-            }
+            Step::AskPeer => one(format!(
+                "# asks the other node's hastd for {names}, and claims them"
+            )),
+            Step::LookAtPeer | Step::WaitForTakeover => one(format!(
+                "# asks the other node's hastd for the roles of {names}"
+            )),
             Step::Invite => one(format!("# tells the other node's hastd to take {names}")),
             Step::AcquireLease => one("# asks the witness for the lease".to_owned()),
             Step::ReleaseLease => one("# gives the lease back to the witness".to_owned()),

@@ -5,6 +5,7 @@
 
 pub mod agent;
 pub mod carp;
+pub mod cli;
 pub mod commands;
 pub mod config;
 pub mod group;

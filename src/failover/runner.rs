@@ -63,7 +63,11 @@ pub trait Run: Send + Sync {
 
 /// What of a program's output is worth a line: its end.
 pub fn shown(output: &str) -> String {
-    let lines: Vec<&str> = output.lines().map(str::trim).filter(|l| !l.is_empty()).collect();
+    let lines: Vec<&str> = output
+        .lines()
+        .map(str::trim)
+        .filter(|l| !l.is_empty())
+        .collect();
     let text = lines.join("; ");
     let from = text.char_indices().rev().nth(SHOWN).map_or(0, |(at, _)| at);
     text[from..].to_owned()

@@ -63,7 +63,9 @@ impl Demotion {
             Ok(Some(bytes)) => serde_json::from_slice::<Kept>(&bytes)
                 .inspect_err(|error| {
                     let path = file.display();
-                    log::error!("The state in {path} can not be used and is taken for none: {error}");
+                    log::error!(
+                        "The state in {path} can not be used and is taken for none: {error}"
+                    );
                 })
                 .ok(),
             Err(error) => {

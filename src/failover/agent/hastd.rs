@@ -58,7 +58,10 @@ impl Hastd {
 
     /// Allows it to acknowledge for so long what the peer does not have; zero: holds that from now on.
     pub fn permit(&self, time: Duration, _limit: Duration) -> Result<(), String> {
-        Err(format!("hastd at {} knows no permits ({time:?})", self.control))
+        Err(format!(
+            "hastd at {} knows no permits ({time:?})",
+            self.control
+        ))
     }
 
     /// Puts all of them into a role.
@@ -121,7 +124,10 @@ pub fn watch(found: &Result<Found, String>) -> Watch {
 pub fn invited(found: &Found) -> Option<Duration> {
     let seconds = found.iter().map(|(_, status)| status.invited);
     let seconds: Option<Vec<u32>> = seconds.collect();
-    seconds?.into_iter().max().map(|s| Duration::from_secs(s.into()))
+    seconds?
+        .into_iter()
+        .max()
+        .map(|s| Duration::from_secs(s.into()))
 }
 
 /// In the primary's role.

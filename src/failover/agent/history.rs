@@ -126,9 +126,10 @@ fn told(outcome: &Outcome) -> (bool, String) {
         Outcome::Fence(FenceAnswer::NotFenced) => text(false, "the peer is not off"),
         Outcome::Fence(FenceAnswer::Unknown) => text(false, "nobody knows whether the peer is off"),
         Outcome::Lease(LeaseAnswer::Granted { .. }) => text(true, "granted"),
-        Outcome::Lease(LeaseAnswer::Held { left }) => {
-            (false, format!("not for {} more seconds", left.as_secs() + 1))
-        }
+        Outcome::Lease(LeaseAnswer::Held { left }) => (
+            false,
+            format!("not for {} more seconds", left.as_secs() + 1),
+        ),
         Outcome::Lease(LeaseAnswer::OtherIsCurrent) => {
             text(false, "the other node has newer writes")
         }

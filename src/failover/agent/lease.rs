@@ -55,7 +55,11 @@ impl Leases {
         if !*wanted {
             return LeaseAnswer::Unreachable("the lease was given back".to_owned());
         }
-        self.ask(if alone { Copies::OnlyMine } else { Copies::Both })
+        self.ask(if alone {
+            Copies::OnlyMine
+        } else {
+            Copies::Both
+        })
     }
 
     /// Gives it back.
@@ -68,7 +72,10 @@ impl Leases {
 
     fn ask(&self, copies: Copies) -> LeaseAnswer {
         let (group, node) = (&self.group, &self.node);
-        match self.witness.acquire(group, node, self.length, copies, false) {
+        match self
+            .witness
+            .acquire(group, node, self.length, copies, false)
+        {
             Ok(grant) => LeaseAnswer::Granted {
                 until: self.clock.at(grant.until),
             },

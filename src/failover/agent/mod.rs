@@ -93,7 +93,9 @@ impl Agent {
                     Some(new) => self.begin(new, &mut kept),
                 }
             } else {
-                log::error!("[{name}] is on its way and keeps its configuration: reload again when it has settled");
+                log::error!(
+                    "[{name}] is on its way and keeps its configuration: reload again when it has settled"
+                );
                 kept.push(supervised);
             }
         }
@@ -156,12 +158,12 @@ impl Agent {
             return Reply::One(Answer::Refused { why });
         };
         let (sender, answers) = server::answers();
-        match supervised.messages.send(Message::Asked(request, sender)) {
-            Ok(()) => Reply::Many(answers),
-            Err(_) => {
-                let why = format!("the supervision of '{group}' has failed: see the log");
-                Reply::One(Answer::Refused { why })
-            }
+        let message = Message::Asked(request, sender);
+        if supervised.messages.send(message).is_ok() {
+            Reply::Many(answers)
+        } else {
+            let why = format!("the supervision of '{group}' has failed: see the log");
+            Reply::One(Answer::Refused { why })
         }
     }
 

@@ -33,10 +33,7 @@ pub fn ask_all(
 }
 
 /// What the answers are, taken together, and until when all the claims stand, where `claimed` asked for some.
-pub fn judge(
-    answers: &[Result<Answer, AskError>],
-    claimed: bool,
-) -> (PeerAnswer, Option<Moment>) {
+pub fn judge(answers: &[Result<Answer, AskError>], claimed: bool) -> (PeerAnswer, Option<Moment>) {
     let known = || answers.iter().filter_map(|answer| answer.as_ref().ok());
     let is = |role| known().any(|answer| answer.role == role);
     if is(Role::Primary) {
@@ -89,11 +86,19 @@ mod tests {
         let until = |at| Some(Moment::from_nanoseconds(at));
         let said = |answers: &[Result<Answer, AskError>]| judge(answers, true);
         assert_eq!(said(&[away(), primary()]).0, PeerAnswer::Primary);
-        assert!(matches!(said(&[secondary(), away()]).0, PeerAnswer::Unreachable(why) if why.contains("tcp4://b")));
+        assert!(
+            matches!(said(&[secondary(), away()]).0, PeerAnswer::Unreachable(why) if why.contains("tcp4://b"))
+        );
         assert_eq!(said(&[init(), secondary()]), (PeerAnswer::Init, until(5)));
-        assert_eq!(said(&[secondary(), secondary()]), (PeerAnswer::Secondary, until(5)));
+        assert_eq!(
+            said(&[secondary(), secondary()]),
+            (PeerAnswer::Secondary, until(5))
+        );
         let silent = answer(Role::Secondary, None);
-        assert_eq!(said(&[secondary(), silent.clone()]), (PeerAnswer::NoPromise, None));
+        assert_eq!(
+            said(&[secondary(), silent.clone()]),
+            (PeerAnswer::NoPromise, None)
+        );
         assert_eq!(judge(&[silent], false), (PeerAnswer::Secondary, None));
         let none = PeerAnswer::Unreachable("no peer is configured".to_owned());
         assert_eq!(said(&[Err(AskError::NoPeer)]).0, none);

@@ -170,7 +170,10 @@ pub fn read<T: for<'a> Deserialize<'a>>(from: &mut impl BufRead) -> io::Result<O
         return Ok(None);
     }
     if bytes.last() != Some(&b'\n') {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "a line without its end"));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "a line without its end",
+        ));
     }
     let message = serde_json::from_slice(&bytes);
     message

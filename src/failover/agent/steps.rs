@@ -50,12 +50,18 @@ pub fn failure(command: &Command, ran: &Ran) -> Outcome {
                 None => "no exit code".to_owned(),
             };
             let said = shown(output);
-            let said = if said.is_empty() { "and said nothing".to_owned() } else { said };
+            let said = if said.is_empty() {
+                "and said nothing".to_owned()
+            } else {
+                said
+            };
             Outcome::Failed(format!("'{command}' ended with {how}: {said}"))
         }
         Ran::Overdue => Outcome::Overdue,
         Ran::Hangs { pid } => {
-            log::error!("'{command}' hangs and can not be killed (process {pid}); it is left behind");
+            log::error!(
+                "'{command}' hangs and can not be killed (process {pid}); it is left behind"
+            );
             Outcome::Overdue
         }
         Ran::StillHangs { pid } => Outcome::Failed(format!(
@@ -82,7 +88,11 @@ impl Steps {
             Way::Nothing => Outcome::Done,
             Way::Run(task) => {
                 let outcome = self.run_task(&task, deadline);
-                if *step == Step::Fence { fenced(outcome) } else { outcome.into() }
+                if *step == Step::Fence {
+                    fenced(outcome)
+                } else {
+                    outcome.into()
+                }
             }
             Way::Look(looks) => self.verify(&looks, deadline),
             Way::Demotion { raise } => {
@@ -118,15 +128,13 @@ impl Steps {
     }
 
     fn with_witness(&self, ask: impl Fn(&Leases) -> Outcome) -> Outcome {
-        self.leases.as_ref().map_or(Outcome::Done, |leases| ask(leases))
+        self.leases
+            .as_ref()
+            .map_or(Outcome::Done, |leases| ask(leases))
     }
 
     /// Asks hastd again and again until the answer ends it, or the time is over.
-    fn wait_for(
-        &self,
-        deadline: Instant,
-        judge: impl Fn(&Self, &Found) -> Waited,
-    ) -> Outcome {
+    fn wait_for(&self, deadline: Instant, judge: impl Fn(&Self, &Found) -> Waited) -> Outcome {
         let mut why;
         loop {
             match self.hastd.look(left(deadline).min(LOOK)) {
@@ -193,8 +201,11 @@ impl Steps {
 
     fn wait_for_takeover(&self, deadline: Instant) -> Outcome {
         loop {
-            let answers =
-                peer::ask_all(&self.hastd.resources, Question::default(), left(deadline).min(LOOK));
+            let answers = peer::ask_all(
+                &self.hastd.resources,
+                Question::default(),
+                left(deadline).min(LOOK),
+            );
             let is_primary = |answer: &Result<crate::peer_query::Answer, _>| {
                 answer.as_ref().is_ok_and(|it| it.role == Role::Primary)
             };
@@ -214,7 +225,10 @@ impl Steps {
             until: self.claimed,
         });
         let before = self.hastd.look(limit.min(LOOK));
-        if before.as_ref().is_ok_and(|found| found.iter().all(|(_, it)| hastd::is_primary(it))) {
+        if before
+            .as_ref()
+            .is_ok_and(|found| found.iter().all(|(_, it)| hastd::is_primary(it)))
+        {
             return Outcome::Done;
         }
         match self.hastd.set_role(Role::Primary, force, guard, limit) {
@@ -254,7 +268,9 @@ impl Steps {
         for look in looks {
             match self.look(look, deadline) {
                 Ok(Seen::Yes) => {}
-                Ok(Seen::No) => return Outcome::Failed(format!("'{}' does not show it", look.command)),
+                Ok(Seen::No) => {
+                    return Outcome::Failed(format!("'{}' does not show it", look.command));
+                }
                 // A service that can not tell is not taken away from its users for that.
                 Ok(Seen::Unknown(why)) if is_service(look) => log::warn!("{why}"),
                 Ok(Seen::Unknown(why)) => return Outcome::Failed(why),
@@ -288,9 +304,10 @@ impl Steps {
                 // What was not there may be what it complains of.
                 let gone = !task.wanted
                     && matches!(ran, Ran::Ended { .. })
-                    && task.look.as_ref().is_some_and(|look| {
-                        self.look(look, deadline) == Ok(Seen::No)
-                    });
+                    && task
+                        .look
+                        .as_ref()
+                        .is_some_and(|look| self.look(look, deadline) == Ok(Seen::No));
                 if gone {
                     return TaskEnd::Done;
                 }

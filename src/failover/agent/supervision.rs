@@ -156,7 +156,10 @@ impl Supervised {
     /// Waits for the end of its loop.
     pub fn join(self) {
         if self.thread.join().is_err() {
-            log::error!("[{}] its supervision has failed", self.definition.group.name);
+            log::error!(
+                "[{}] its supervision has failed",
+                self.definition.group.name
+            );
         }
     }
 }
@@ -204,7 +207,9 @@ impl Supervision {
         };
         let name = &group.name;
         let to_loop = messages.clone();
-        spawn(name, "steps", move |name| do_steps(doer, name, &steps, &to_loop))?;
+        spawn(name, "steps", move |name| {
+            do_steps(doer, name, &steps, &to_loop);
+        })?;
         let errands = leases.map(|leases| {
             let (sender, errands) = unbounded();
             let (to_loop, hastd) = (messages.clone(), hastd.clone());
@@ -263,7 +268,7 @@ impl Supervision {
     fn hear(&mut self, message: Message) {
         match message {
             Message::Carp(state) => self.feed(Input::Carp(state)),
-            Message::Asked(request, asker) => self.asked(request, asker),
+            Message::Asked(request, asker) => self.asked(request, &asker),
             Message::Report(answer) => {
                 // Who asked may have gone.
                 let _ = answer.send(self.report());
@@ -299,10 +304,26 @@ impl Supervision {
         state
     }
 
-    fn asked(&mut self, request: supervisor::Request, asker: Sender<Answer>) {
-        self.history.follow(asker.clone());
-        let actions = self.supervisor.handle(self.clock.now(), Input::Asked(request));
-        self.carry_out(actions, Some(&asker));
+    /// Who asked hears first whether it is done, and where it is all that follows.
+    fn asked(&mut self, request: supervisor::Request, asker: &Sender<Answer>) {
+        let mut actions = self
+            .supervisor
+            .handle(self.clock.now(), Input::Asked(request));
+        for action in actions.extract_if(.., |action| matches!(action, Action::Answer(_))) {
+            let Action::Answer(answer) = action else {
+                continue;
+            };
+            let taken = answer.is_ok();
+            let answer = match answer {
+                Ok(()) => Answer::Taken,
+                Err(why) => Answer::Refused { why },
+            };
+            // Who asked may have gone.
+            if asker.try_send(answer).is_ok() && taken {
+                self.history.follow(asker.clone());
+            }
+        }
+        self.carry_out(actions);
     }
 
     fn seen(&mut self, found: Result<Found, String>) {
@@ -321,10 +342,10 @@ impl Supervision {
 
     fn feed(&mut self, input: Input) {
         let actions = self.supervisor.handle(self.clock.now(), input);
-        self.carry_out(actions, None);
+        self.carry_out(actions);
     }
 
-    fn carry_out(&mut self, actions: Vec<Action>, asker: Option<&Sender<Answer>>) {
+    fn carry_out(&mut self, actions: Vec<Action>) {
         for action in actions {
             match action {
                 Action::Save(saved) => {
@@ -341,16 +362,8 @@ impl Supervision {
                 Action::Hurry => {
                     let _ = self.hurry.send(self.step);
                 }
-                Action::Answer(answer) => {
-                    if let Some(asker) = asker {
-                        let answer = match answer {
-                            Ok(()) => Answer::Taken,
-                            Err(why) => Answer::Refused { why },
-                        };
-                        // Who asked may have gone.
-                        let _ = asker.try_send(answer);
-                    }
-                }
+                // Only to who asks, which is looked at there.
+                Action::Answer(_) => {}
                 Action::Renew { alone } => self.errand(Errand::Renew { alone }),
                 Action::Permit(time) => self.errand(Errand::Permit {
                     until: Instant::now() + time,
