@@ -3,7 +3,8 @@
 
 use super::humanize;
 use crate::control::{
-    Details, Direction, Failure, ResourceStatus, StatusReply, Synchronisation, WorkerStatus,
+    Details, Direction, Failure, Holding, ResourceStatus, StatusReply, Synchronisation,
+    WorkerStatus,
 };
 use crate::layout::{Inconsistent, Metadata};
 use std::fmt::Write;
@@ -143,6 +144,12 @@ fn list_details(text: &mut String, details: &Details) {
             humanize::bytes(total),
             humanize::bytes(rate),
         );
+    }
+    if let Some(Holding { left, held }) = details.holding {
+        match left {
+            0 => line!(text, "  permit: run out, {held} requests held"),
+            left => line!(text, "  permit: {left} s to go on alone"),
+        }
     }
     if let Some(reason) = &details.reason {
         line!(text, "  reason: {reason}");

@@ -1,7 +1,7 @@
 //! hastctl's side of the control socket: connect, ask, take the answer. Every step has an end:
 //! a hastd that hangs or babbles ends in an error, not in a wait.
 
-use super::{REPLY_LIMITS, ReplyError, Request, RoleReply, StatusReply, encode};
+use super::{Permit, REPLY_LIMITS, ReplyError, Request, RoleReply, Selection, StatusReply, encode};
 use crate::config::{Address, Target};
 use crate::deadline::DeadlineStream;
 use crate::nv::Nv;
@@ -75,13 +75,23 @@ pub fn set_role(control: &Address, request: &Request) -> Result<RoleReply, Clien
     )?)?)
 }
 
-/// Sends a [`Request::Status`] and understands the answer.
+/// Sends a [`Request::Status`], or another that is answered like it, and understands the answer.
 pub fn status(control: &Address, request: &Request) -> Result<StatusReply, ClientError> {
     Ok(StatusReply::from_nv(&exchange(
         control,
         request,
         REPLY_TIMEOUT,
     )?)?)
+}
+
+/// Gives primaries a permit to go on alone, or takes it away. The answer is the status of each once that is in
+/// force; one whose worker does not answer has no [`Holding`](super::Holding) there.
+pub fn permit(
+    control: &Address,
+    resources: Selection,
+    permit: Permit,
+) -> Result<StatusReply, ClientError> {
+    status(control, &Request::Permit { resources, permit })
 }
 
 /// Sends a request and takes the reply, which must be complete within `reply_timeout`.

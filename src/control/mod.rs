@@ -7,15 +7,19 @@
 
 pub mod client;
 mod fields;
+mod permit;
 mod reply;
 mod request;
 mod states;
 mod status;
 
+pub use permit::Permit;
 pub use reply::{ErrorCode, Failure, ReplyError, RoleReply, StatusReply, failure_reply};
 pub use request::{Guard, Request, Selection};
 pub use states::{Condition, Connection, Direction, LocalState, PeerState};
-pub use status::{Details, Queues, ResourceStatus, Statistics, Synchronisation, WorkerStatus};
+pub use status::{
+    Details, Holding, Queues, ResourceStatus, Statistics, Synchronisation, WorkerStatus,
+};
 
 use crate::nv::Nv;
 use crate::wire::PROTOCOL_VERSION;

@@ -1,6 +1,7 @@
 //! Requests: set a role, ask for status.
 
 use super::fields::Fields;
+use super::permit::Permit;
 use super::reply::ErrorCode;
 use crate::moment::Moment;
 use crate::nv::Nv;
@@ -13,6 +14,8 @@ const ALL: &str = "all";
 const COMMAND_SET_ROLE: u8 = 1;
 /// `cmd` of [`Request::Status`].
 const COMMAND_STATUS: u8 = 2;
+/// `cmd` of [`Request::Permit`], far from base's.
+const COMMAND_PERMIT: u8 = 128;
 
 /// Which resources a request is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,6 +65,14 @@ pub enum Request {
         /// Which.
         resources: Selection,
     },
+    /// Give primaries a permit to go on alone, or take it away (our addition). It counts for what
+    /// becomes primary later, too. Answered as [`Self::Status`], once it is in force.
+    Permit {
+        /// Which.
+        resources: Selection,
+        /// What they may.
+        permit: Permit,
+    },
 }
 
 impl Request {
@@ -81,6 +92,11 @@ impl Request {
             }
             Self::Status { resources } => {
                 nv.add_u8("cmd", COMMAND_STATUS);
+                (resources, false, None)
+            }
+            Self::Permit { resources, permit } => {
+                nv.add_u8("cmd", COMMAND_PERMIT);
+                permit.add_to(&mut nv);
                 (resources, false, None)
             }
         };
@@ -128,6 +144,14 @@ impl Request {
                 }),
             }),
             COMMAND_STATUS => Ok(Self::Status { resources }),
+            COMMAND_PERMIT => {
+                let permit = Permit::from_nv(nv.view());
+                let bounded = permit.is_bounded().then_some(permit);
+                Ok(Self::Permit {
+                    resources,
+                    permit: bounded.ok_or(ErrorCode::INVALID)?,
+                })
+            }
             _ => Err(ErrorCode::UNIMPLEMENTED),
         }
     }
@@ -174,6 +198,14 @@ mod tests {
                 force: false,
                 guard: Some(Guard { until: None }),
             },
+            Request::Permit {
+                resources: Selection::All,
+                permit: Permit::Free,
+            },
+            Request::Permit {
+                resources: named.clone(),
+                permit: Permit::lasting(std::time::Duration::from_secs(10)),
+            },
             Request::SetRole {
                 role: Role::Primary,
                 resources: named,
@@ -185,6 +217,15 @@ mod tests {
         ] {
             assert_eq!(Request::from_nv(&request.to_nv()), Ok(request));
         }
+    }
+
+    #[test]
+    fn a_permit_for_longer_than_one_may_last_is_invalid() {
+        let request = Request::Permit {
+            resources: Selection::All,
+            permit: Permit::lasting(2 * Permit::LONGEST),
+        };
+        assert_eq!(Request::from_nv(&request.to_nv()), Err(ErrorCode::INVALID));
     }
 
     #[test]

@@ -22,6 +22,15 @@ pub struct Synchronisation {
     pub rate: u64,
 }
 
+/// How a primary stands that may not always go on alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Holding {
+    /// Whole seconds that its permit still holds; 0 once it has run out.
+    pub left: u32,
+    /// Requests that are held for want of one.
+    pub held: u64,
+}
+
 /// What our hastd tells beyond base's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Details {
@@ -33,6 +42,8 @@ pub struct Details {
     pub local: LocalState,
     /// While copies are being made equal.
     pub synchronisation: Option<Synchronisation>,
+    /// Where it goes on alone only with a permit.
+    pub holding: Option<Holding>,
     /// Why the resource is not complete, in words for people.
     pub reason: Option<String>,
 }
@@ -248,6 +259,10 @@ impl Details {
             nv.add_u64(&format!("synctotal{suffix}"), synchronisation.total);
             nv.add_u64(&format!("syncrate{suffix}"), synchronisation.rate);
         }
+        if let Some(Holding { left, held }) = self.holding {
+            nv.add_u32(&format!("permit{suffix}"), left);
+            nv.add_u64(&format!("held{suffix}"), held);
+        }
         if let Some(reason) = &self.reason {
             nv.add_str(&format!("reason{suffix}"), reason);
         }
@@ -257,6 +272,7 @@ impl Details {
     fn from_fields(fields: &Fields<'_>, suffix: &str) -> Option<Self> {
         let number = |name: &str| fields.u64(&format!("{name}{suffix}")).unwrap_or(0);
         let direction = word(fields, "syncdirection", suffix).ok();
+        let left = fields.u32(&format!("permit{suffix}"));
         Some(Self {
             connection: word(fields, "connection", suffix).ok()?,
             peer: word(fields, "peer", suffix).ok()?,
@@ -266,6 +282,10 @@ impl Details {
                 done: number("syncdone"),
                 total: number("synctotal"),
                 rate: number("syncrate"),
+            }),
+            holding: left.map(|left| Holding {
+                left,
+                held: number("held"),
             }),
             reason: string(fields, "reason", suffix).ok().map(str::to_owned),
         })
@@ -325,6 +345,7 @@ mod tests {
                     total: 16,
                     rate: 17,
                 }),
+                holding: None,
                 reason: Some("the peer is being brought up to date".into()),
             }),
         };

@@ -129,6 +129,7 @@ fn additions_come_after_bases_entries() {
         peer: PeerState::UpToDate,
         local: LocalState::UpToDate,
         synchronisation: None,
+        holding: None,
         reason: None,
     });
     assert!(reply.to_nv().encode().starts_with(&plain));

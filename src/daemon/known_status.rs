@@ -77,6 +77,7 @@ pub(super) fn unknown(reason: &str) -> WorkerStatus {
             peer: PeerState::Unknown,
             local: LocalState::Unknown,
             synchronisation: None,
+            holding: None,
             reason: Some(reason.to_owned()),
         }),
     }

@@ -14,9 +14,10 @@ use super::lifecycle::{Event, Stage};
 use super::reactor::Deadline;
 use super::resources::Managed;
 use super::timers::TimerId;
+use super::worker_process::WorkerProcess;
 use crate::config::Provider;
 use crate::control::{
-    ErrorCode, Failure, Guard, Request, ResourceStatus, RoleReply, Selection, StatusReply,
+    ErrorCode, Failure, Guard, Permit, Request, ResourceStatus, RoleReply, Selection, StatusReply,
     WorkerStatus, failure_reply,
 };
 use crate::moment::Moment;
@@ -94,6 +95,10 @@ impl Daemon {
     pub(super) fn requested(&mut self, client: Token, request: &Nv) {
         match Request::from_nv(request) {
             Ok(Request::Status { resources }) => self.status(client, &resources),
+            Ok(Request::Permit { resources, permit }) => {
+                self.set_permit(&resources, permit);
+                self.status(client, &resources);
+            }
             Ok(Request::SetRole {
                 role,
                 resources,
@@ -203,6 +208,20 @@ impl Daemon {
             }
         }
         self.answer_complete();
+    }
+
+    /// The status that is asked for after it tells that it is in force.
+    fn set_permit(&mut self, selection: &Selection, permit: Permit) {
+        for name in self.names(selection) {
+            let Some(managed) = self.resources.get_mut(&name) else {
+                continue;
+            };
+            managed.permit = permit;
+            let role = managed.worker.as_ref().map(WorkerProcess::role);
+            if role == Some(Role::Primary) {
+                self.tell(&name, &ToWorker::Permit(permit), Vec::new());
+            }
+        }
     }
 
     fn status(&mut self, client: Token, selection: &Selection) {

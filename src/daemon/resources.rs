@@ -14,6 +14,7 @@ use super::reactor::Deadline;
 use super::timers::TimerId;
 use super::worker_process::{Heard, WorkerError, WorkerProcess, log_end, may_return};
 use crate::config::Resource;
+use crate::control::Permit;
 use crate::logging::about;
 use crate::terms::Role;
 use crate::worker::channel::{Assignment, Begin, DeviceFate, Introduction, ToWorker};
@@ -46,6 +47,8 @@ pub struct Managed {
     /// Why the last worker did not take its role, or lost it.
     pub(super) complaint: Complaint,
     pub(super) claims: Claims,
+    /// What it may acknowledge alone when it is primary.
+    pub(super) permit: Permit,
     /// It is no longer configured: it goes when its worker has ended.
     pub(super) removed: bool,
     timer: Option<TimerId>,
@@ -62,6 +65,7 @@ impl Managed {
             arrival: None,
             complaint: Complaint::default(),
             claims: Claims::new(Instant::now()),
+            permit: Permit::Free,
             removed: false,
             timer: None,
         }
@@ -172,6 +176,7 @@ impl Daemon {
             debug: self.settings.debug,
             foreground: self.settings.foreground,
             assignment,
+            permit: managed.permit,
         }));
         let (program, role) = (&self.settings.program, managed.lifecycle.role());
         match WorkerProcess::spawn(&mut self.reactor, program, name, role) {

@@ -81,7 +81,11 @@ pub fn run_with(socket: UnixStream, surroundings: Surroundings) -> u8 {
     }
     let ended = match begin.assignment {
         Assignment::Primary(promotion) => {
-            primary::run(&link, begin.resource, promotion, surroundings.gate)
+            let rights = primary::Rights {
+                promotion,
+                permit: begin.permit,
+            };
+            primary::run(&link, begin.resource, rights, surroundings.gate)
         }
         Assignment::Secondary(introduction) => match <[_; 2]>::try_from(connections) {
             Ok(pair) => secondary::run(&link, &begin.resource, &introduction, pair),

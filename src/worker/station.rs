@@ -12,7 +12,7 @@ use super::channel::{DeviceFate, FromWorker, ToWorker};
 use super::exit;
 use super::link::{Link, LinkError};
 use crate::config::Resource;
-use crate::control::WorkerStatus;
+use crate::control::{Permit, WorkerStatus};
 
 /// How often a role looks at the time.
 const TICK: Duration = Duration::from_secs(1);
@@ -27,6 +27,8 @@ pub trait Station {
     fn tick(&self, milliseconds: u64);
     /// How it is.
     fn status(&self) -> WorkerStatus;
+    /// What it may acknowledge alone; nothing to a secondary.
+    fn permit(&self, permit: Permit);
     /// The configuration changed in place.
     fn reload(&self, resource: Resource);
     /// A connection that was asked for, or why there is none.
@@ -129,6 +131,7 @@ fn obey(link: &Link, station: &dyn Station, message: ToWorker, mut descriptors: 
             }
         }
         ToWorker::ConnectionFailed { number, reason } => station.connection(number, Err(reason)),
+        ToWorker::Permit(permit) => station.permit(permit),
         ToWorker::Reload(resource) => station.reload(*resource),
         ToWorker::Status { number } => {
             let status = station.status().to_nv();

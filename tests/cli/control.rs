@@ -78,6 +78,7 @@ fn our_lines_stand_between_bases() {
             total: 100 << 20,
             rate: 1 << 20,
         }),
+        holding: None,
         reason: Some("the peer is being brought up to date".into()),
     };
     let ours = [
@@ -127,6 +128,7 @@ fn a_synchronisation_that_stands_still_has_no_time_left() {
             total: 1 << 40,
             rate: 0,
         }),
+        holding: None,
         reason: None,
     };
     serve_status(

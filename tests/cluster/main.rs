@@ -18,12 +18,13 @@ mod support;
 mod chaos;
 mod components;
 mod endings;
+mod failover;
 mod hooks;
 mod hostile;
 mod hundred;
 mod kills;
 mod network;
-mod questions;
+
 mod reload;
 mod resync;
 mod split_brain;

@@ -8,7 +8,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use hast::config::Address;
-use hast::control::{Failure, Guard, Request, Selection, client};
+use hast::control::{Failure, Guard, Permit, Request, Selection, client};
 use hast::moment::Moment;
 use hast::terms::Role;
 use nix::sys::signal::{Signal, kill, killpg};
@@ -143,6 +143,12 @@ impl Node {
         };
         let mut reply = client::set_role(&control, &request).unwrap();
         reply.resources.remove(0).1
+    }
+
+    /// Lets primaries here go on alone, or not.
+    pub fn permit(&self, permit: Permit) {
+        let control = Address::from_socket_path(self.control().to_str().unwrap()).unwrap();
+        client::permit(&control, Selection::All, permit).unwrap();
     }
 
     /// Kills the worker with SIGKILL.

@@ -5,6 +5,7 @@
 mod control;
 mod harness;
 mod peers;
+mod permits;
 mod queries;
 mod reload;
 mod startup;

@@ -29,7 +29,7 @@ fn resource(remote: &str) -> String {
 }
 
 /// A hastd with a component that has been created, and a hook that records.
-fn node(remote: &str) -> Hastd {
+pub fn node(remote: &str) -> Hastd {
     let hastd = Hastd::start(&resource(remote));
     let body = format!("echo \"$@\" >> {}", hastd.path("record").display());
     script(&hastd.path("hook"), &body);
@@ -58,7 +58,7 @@ fn title(pid: i32) -> String {
 }
 
 /// Asks until the answer is yes: what a worker does by itself has no event here.
-fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
+pub fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !is_so() {
         assert!(Instant::now() < deadline, "not so in time: {what}");

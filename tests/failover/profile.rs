@@ -7,18 +7,19 @@ use hast::failover::group::{
     FailBack, ForceImport, Fsck, Group, Limits, OnHang, OnLeaseLoss, OnUnreachable, Vhid,
 };
 
+/// As the configuration has it by default.
+pub const FRESHNESS: Duration = Duration::from_secs(30);
+
 /// A part of the protection that is taken away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sabotage {
     PeerNotAsked,
     ClaimIgnored,
-    ClaimForgotten,
     LeaseForAll,
     PermitForEver,
     AloneForgotten,
     FenceLies,
     StaleIsFresh,
-    VerifiedUnseen,
     ExportSkipped,
 }
 
@@ -60,29 +61,13 @@ impl Profile {
         };
         let on_hang = *rng.choice(OnHang::ALL).expect("there are some");
         let group = Group {
-            name: "storage".to_owned(),
-            resources: vec!["disk1".to_owned()],
-            pools: vec!["tank".to_owned()],
-            mounts: Vec::new(),
-            services: vec!["samba".to_owned()],
-            carp: Some(Vhid {
-                vhid: 1,
-                interface: "em0".to_owned(),
-            }),
             on_unreachable,
             fence: fence.then(|| vec!["/fence".to_owned()]),
             force_import,
-            fsck: Fsck::Preen,
             on_hang,
             on_lease_loss,
             fail_back,
-            freshness: Duration::from_secs(30),
-            debounce: Duration::from_secs(2),
-            limits: Limits {
-                export: Duration::from_secs(60),
-                ..Limits::default()
-            },
-            hooks: Vec::new(),
+            ..group()
         };
         Self {
             risky: on_unreachable == OnUnreachable::Promote || on_lease_loss == OnLeaseLoss::Keep,
@@ -92,5 +77,46 @@ impl Profile {
             fails: *rng.choice(&[5, 12, 50]).expect("there are some"),
             mishap: Duration::from_secs(rng.u64(20..120)),
         }
+    }
+
+    /// Nothing fails, and nothing is risked.
+    pub fn plain() -> Self {
+        Self {
+            group: group(),
+            witness: false,
+            preempt: false,
+            fails: u32::MAX,
+            mishap: Duration::MAX,
+            risky: false,
+        }
+    }
+}
+
+/// As the configuration has it by default.
+fn group() -> Group {
+    Group {
+        name: "storage".to_owned(),
+        resources: vec!["disk1".to_owned()],
+        pools: vec!["tank".to_owned()],
+        mounts: Vec::new(),
+        services: vec!["samba".to_owned()],
+        carp: Some(Vhid {
+            vhid: 1,
+            interface: "em0".to_owned(),
+        }),
+        on_unreachable: OnUnreachable::Refuse,
+        fence: None,
+        force_import: ForceImport::Never,
+        fsck: Fsck::Preen,
+        on_hang: OnHang::Retry,
+        on_lease_loss: OnLeaseLoss::Stop,
+        fail_back: FailBack::Manual,
+        freshness: FRESHNESS,
+        debounce: Duration::from_secs(2),
+        limits: Limits {
+            export: Duration::from_mins(1),
+            ..Limits::default()
+        },
+        hooks: Vec::new(),
     }
 }

@@ -9,7 +9,7 @@ use crate::profile::Sabotage;
 /// Length of a lease.
 pub const LEASE: Duration = Duration::from_secs(15);
 /// Longest that any lease may be; nobody new gets one so soon after a restart.
-const QUIET: Duration = Duration::from_secs(60);
+const QUIET: Duration = Duration::from_mins(1);
 
 #[derive(Default)]
 pub struct Witness {
@@ -25,27 +25,39 @@ impl Witness {
         now: Duration,
         sent: Duration,
         node: usize,
-        alone: bool,
+        alone: Option<bool>,
         sabotage: Option<Sabotage>,
     ) -> LeaseAnswer {
         let other = 1 - node;
-        let current = self.alone.filter(|_| sabotage != Some(Sabotage::AloneForgotten));
+        let current = self
+            .alone
+            .filter(|_| sabotage != Some(Sabotage::AloneForgotten));
         if current == Some(other) {
             return LeaseAnswer::OtherIsCurrent;
         }
-        let held = self.holder.filter(|(holder, until)| *holder == other && *until > now);
+        let held = self
+            .holder
+            .filter(|(holder, until)| *holder == other && *until > now);
         if let Some((_, until)) = held
             && sabotage != Some(Sabotage::LeaseForAll)
         {
-            return LeaseAnswer::Held { left: until - now };
+            return LeaseAnswer::Held {
+                left: until.saturating_sub(now),
+            };
         }
         let known = self.holder.is_some_and(|(holder, _)| holder == node);
         if !known && now < self.quiet_until {
-            return LeaseAnswer::Held { left: self.quiet_until - now };
+            return LeaseAnswer::Held {
+                left: self.quiet_until.saturating_sub(now),
+            };
         }
         self.holder = Some((node, now + LEASE));
-        self.alone = alone.then_some(node);
-        LeaseAnswer::Granted { until: sent + LEASE }
+        if let Some(alone) = alone {
+            self.alone = alone.then_some(node);
+        }
+        LeaseAnswer::Granted {
+            until: sent + LEASE,
+        }
     }
 
     pub fn release(&mut self, node: usize) {

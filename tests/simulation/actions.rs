@@ -103,9 +103,18 @@ impl World {
             .map(|b| b.borrow().values().to_vec())
             .unwrap_or_default();
         let wanting_peer = driver.wanting_peer;
+        let peer_has_it = driver.peer_has.remove(&id);
+        let changes = request.is_some_and(|request| request.command != Command::Read);
+        let permitted = self.nodes[node].permitted;
+        if changes && outcome.is_ok() && !permitted && !peer_has_it {
+            self.oracle.broken(Rule::Alone, || {
+                format!("{id} was acknowledged on node {node} alone, without a permit")
+            });
+        }
         // A flush fails where either copy does, and so does a write while the peer's copy is the one to rely on.
         let leaning = self.nodes[node].leans_on_peer();
-        let excused = faults[0] || wanting_peer || ((is_flush || leaning) && faults[1]);
+        let excused =
+            faults[0] || wanting_peer || !permitted || ((is_flush || leaning) && faults[1]);
         self.oracle.completed(id, outcome, &data, excused);
         if is_flush && self.profile.ambushes && self.rng.u8(..8) == 0 {
             let soon = self.profile.network_delay(&mut self.rng);

@@ -194,6 +194,21 @@ impl World {
         }
     }
 
+    /// A permit runs out, or is given, and will be again.
+    pub fn change_permit(&mut self, node: usize) {
+        let Some(most) = self.profile.permits.filter(|_| !self.calm) else {
+            return;
+        };
+        self.after_up_to(most, Happening::Permit { node });
+        let permitted = !self.nodes[node].permitted;
+        self.set_permit(node, permitted);
+    }
+
+    pub fn set_permit(&mut self, node: usize, permitted: bool) {
+        self.nodes[node].permitted = permitted;
+        self.feed_primary(node, Event::Permit(permitted));
+    }
+
     fn change_mode(&mut self, node: usize) {
         let mode = Replication::ALL[self.rng.usize(..3)];
         if let Some(driver) = self.nodes[node].primary() {

@@ -180,5 +180,6 @@ noticed! {
     a_window_ignored: WideWindow => Bound;
     a_mark_that_stays: KeepInconsistentMark => Refused | Stuck;
     a_split_brain_ignored: IgnoreSplitBrain => SplitBrain;
+    a_permit_ignored: IgnorePermit => Alone;
     a_source_ignored: IgnoreSource => Read | UpToDate | Lost;
 }

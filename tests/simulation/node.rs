@@ -135,6 +135,8 @@ pub struct Node {
     pub faulted: bool,
     /// What applications still wait for while a dead primary worker is replaced.
     pub requeued: Vec<(Request, Shared)>,
+    /// A primary here may acknowledge what only it has.
+    pub permitted: bool,
 }
 
 impl Node {
@@ -153,6 +155,7 @@ impl Node {
             jobs: BTreeMap::new(),
             faulted: false,
             requeued: Vec::new(),
+            permitted: true,
         }
     }
 

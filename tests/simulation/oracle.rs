@@ -26,8 +26,10 @@
 //! 7. *Stuck*: requests end in bounded time; they fail only after a fault of this disk or for want of the peer's
 //!    copy; once everything is healed, the copies become equal and the counters agree crosswise.
 //! 8. *Bound*: no more than the window of synchronisation is in flight.
-//! 9. *Refused*: a component is refused as inconsistent only if, since the two were last up to date, it was
-//!    the target of a meeting or a disk failed. Never are both marked unless a disk failed since.
+//! 9. *Alone*: while a node has no permit to go on alone, no write, delete or flush is acknowledged that its peer
+//!    has not answered as done (or received).
+//! 10. *Refused*: a component is refused as inconsistent only if, since the two were last up to date, it was
+//!     the target of a meeting or a disk failed. Never are both marked unless a disk failed since.
 //!
 //! While a primary leans on its peer (part of its own component is out of date), a power cut of the peer
 //! counts as one of its own: only what was flushed is promised.
@@ -60,6 +62,8 @@ pub enum Rule {
     /// 8
     Bound,
     /// 9
+    Alone,
+    /// 10
     Refused,
     /// The engine used its interface in a way it documents as impossible.
     Interface,

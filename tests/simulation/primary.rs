@@ -1,12 +1,13 @@
 //! What the worker does around a primary engine: connecting, carrying actions out in their order,
 //! keeping buffers until they are released. And what the oracle looks at after every step.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use hast::engine::primary::{Action, Answer, Event, Notice, Promotion, PromotionRefused, Start};
 use hast::engine::{Command, Owner, Primary, Range, Request};
 use hast::layout::Bitmap;
 use hast::terms::{Replication, Role};
+use nix::errno::Errno;
 
 use crate::disk::{Value, sectors};
 use crate::network::{Connection, Message};
@@ -47,6 +48,8 @@ pub struct PrimaryDriver {
     pub peer_needed: bool,
     /// The mode new requests get.
     pub replication: Replication,
+    /// Changes and flushes that the peer has answered, and has done.
+    pub peer_has: BTreeSet<u64>,
     /// No more requests are taken.
     pub stopping: bool,
 }
@@ -138,9 +141,11 @@ impl World {
             wanting_peer: false,
             peer_needed: false,
             replication,
+            peer_has: BTreeSet::new(),
             stopping: false,
         }));
-        let worker = this.incarnation;
+        let (worker, permitted) = (this.incarnation, this.permitted);
+        self.feed_primary(node, Event::Permit(permitted));
         self.after(0, Happening::Tick { node, worker });
         self.after_up_to(self.profile.reconnect, Happening::Connect { node, worker });
         Ok(())
@@ -183,6 +188,10 @@ impl World {
         }
         if let Some(driver) = self.nodes[node].primary() {
             driver.sent.clear();
+            // It may have been in its memory only.
+            let requests = &driver.requests;
+            let is_flush = |id: &u64| !requests.get(id).is_some_and(|it| it.command.mutates());
+            driver.peer_has.retain(is_flush);
         }
         if let Link::Meeting(connection) | Link::Up(connection) | Link::Closing(connection) = link {
             self.close_end(connection, node);
@@ -250,6 +259,13 @@ impl World {
                     && let Some(buffer) = driver.buffers.get(&owner)
                 {
                     buffer.borrow_mut().fill(range, &data);
+                }
+                // A flush that it has no use for counts as done.
+                let done = matches!(outcome, Ok(()) | Err(Errno::EOPNOTSUPP));
+                if let Some((_, Owner::Request(id), _)) = known
+                    && done
+                {
+                    driver.peer_has.insert(id);
                 }
                 if !received {
                     driver.sent.remove(&seq);

@@ -54,6 +54,8 @@ pub struct Profile {
     pub lasting_device: bool,
     /// Operators force what is refused.
     pub forceful: bool,
+    /// Between two changes of a node's permit to go on alone, at most; none where there is no such regime.
+    pub permits: Option<Time>,
 }
 
 impl Profile {
@@ -105,6 +107,7 @@ impl Profile {
             memsync: rng.u8(..8) > 0,
             lasting_device: rng.bool(),
             forceful: rng.bool(),
+            permits: (rng.u8(..3) == 0).then(|| rng.u64(20_000..=1_000_000)),
         }
     }
 

@@ -55,6 +55,8 @@ pub enum Sabotage {
     KeepInconsistentMark,
     /// A promotion does not look at the inconsistent mark.
     PromoteInconsistent,
+    /// The engine does not hear that its permit has run out.
+    IgnorePermit,
 }
 
 /// Between an engine and the world.
@@ -190,6 +192,7 @@ impl Saboteur {
                 self.lose_next = false;
                 return None;
             }
+            (Some(Sabotage::IgnorePermit), Event::Permit(false)) => return None,
             (Some(Sabotage::TrustFailedReply), Event::Reply { seq, received, .. }) => {
                 Event::Reply {
                     seq,

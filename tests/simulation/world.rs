@@ -62,6 +62,8 @@ pub enum Happening {
     PowerOn { node: usize },
     /// The network is back.
     NetworkUp,
+    /// A node is given its permit to go on alone, or it runs out.
+    Permit { node: usize },
 }
 
 /// All there is.
@@ -132,6 +134,9 @@ impl World {
         for node in 0..2 {
             world.after_up_to(10_000, Happening::Application { node });
             world.after_up_to(world.profile.tick, Happening::Look { node });
+            if let Some(most) = world.profile.permits {
+                world.after_up_to(most, Happening::Permit { node });
+            }
         }
         world.after_up_to(world.profile.calamity * 2, Happening::Adversary);
         world
@@ -247,6 +252,7 @@ impl World {
             Happening::Review => self.review(),
             Happening::PowerOn { node } => self.power_on(node),
             Happening::NetworkUp => self.network_up = true,
+            Happening::Permit { node } => self.change_permit(node),
         }
     }
 

@@ -13,7 +13,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use hast::config::{Config, NodeNames, Resource};
-use hast::control::{Condition, WorkerStatus};
+use hast::control::{Condition, Permit, WorkerStatus};
 use hast::disk::{self, CreateOptions};
 use hast::engine::primary::{Hello, Promotion};
 use hast::layout::Metadata;
@@ -149,6 +149,18 @@ impl Worker {
         Self::primary_in(Surroundings::default(), node, promotion, connector)
     }
 
+    /// A primary on this node that begins with this permit to go on alone.
+    pub fn primary_under(node: &Node, permit: Permit, connector: Connector) -> Self {
+        let begin = Begin {
+            resource: node.resource.clone(),
+            assignment: Assignment::Primary(Promotion::Asked),
+            permit,
+            debug: 0,
+            foreground: true,
+        };
+        Self::start(Surroundings::default(), begin, &[], Some(connector))
+    }
+
     /// A primary on this node, with its surroundings.
     pub fn primary_in(
         surroundings: Surroundings,
@@ -159,6 +171,7 @@ impl Worker {
         let begin = Begin {
             resource: node.resource.clone(),
             assignment: Assignment::Primary(promotion),
+            permit: Permit::Free,
             debug: 0,
             foreground: true,
         };
@@ -170,6 +183,7 @@ impl Worker {
         let begin = Begin {
             resource: node.resource.clone(),
             assignment: Assignment::Secondary(introduction),
+            permit: Permit::Free,
             debug: 0,
             foreground: true,
         };

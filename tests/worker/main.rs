@@ -11,6 +11,7 @@ mod harness;
 #[path = "../gate/model/mod.rs"]
 mod model;
 mod pairs;
+mod permits;
 mod replay;
 mod strangers;
 #[allow(dead_code)] // the formats' tests use the rest

@@ -48,7 +48,7 @@ impl Primary {
         match (pending.local, pending.remote) {
             (Side::Outstanding, _) => {}
             (Side::Done, Side::Outstanding) => {
-                if pending.mode == Replication::Async && !peer_is_truth {
+                if pending.mode == Replication::Async && self.may_go_alone() {
                     self.acknowledge(id, Ok(()), actions);
                 }
             }
@@ -65,7 +65,7 @@ impl Primary {
             (Side::Failed(errno), _) | (_, Side::Failed(errno)) => {
                 self.finish(id, Err(errno), actions);
             }
-            (_, _) if peer_is_truth => self.again(id, actions),
+            (_, _) if peer_is_truth || self.is_held(id) => self.again(id, actions),
             // The peer is away. Did it leave with something that only this flush makes safe?
             (_, _) if self.unconfirmed => {
                 let generation = self.raise();

@@ -119,6 +119,8 @@ pub enum Event {
     Tick(u64),
     /// The configuration changed. Requests already begun keep their mode.
     SetReplication(Replication),
+    /// Whether a change may be acknowledged that only this node has; it may until told otherwise.
+    Permit(bool),
     /// No more requests will come: finish, flush, tidy the marks, and say [`Action::Stopped`].
     Stop,
 }
@@ -218,6 +220,8 @@ pub enum Notice {
     LocalStale,
     /// Requests that need the peer fail: it holds the only current copy and is away.
     PeerNeeded,
+    /// Changes wait: the peer does not have them, and this node has no permit to go on alone.
+    Held,
 }
 
 /// Which copy is written to.
@@ -248,6 +252,8 @@ pub struct Status {
     pub map_updates: u64,
     /// Requests not completed yet.
     pub requests: u64,
+    /// How many of them wait for the peer for want of a permit to go on without it.
+    pub held: u64,
 }
 
 /// How far a synchronisation has come.

@@ -7,6 +7,7 @@
 //! | --- | --- |
 //! | `interface` | events, actions, status |
 //! | `requests` | admission: the way of a request to the disks |
+//! | `permit` | whether what only this node has may be acknowledged |
 //! | `writes`, `reads`, `flushes` | what their results mean, and when they are acknowledged |
 //! | `link` | meeting the peer and losing it |
 //! | `copies` | synchronisation, a piece at a time |
@@ -21,6 +22,7 @@ mod copies;
 mod flushes;
 mod interface;
 mod link;
+mod permit;
 mod reads;
 mod requests;
 mod writes;
@@ -126,6 +128,10 @@ pub struct Primary {
     /// Counts what was acknowledged without the peer; see the module's invariants.
     raised: bool,
     raise_generation: Generation,
+    /// What only this node has may be acknowledged.
+    permitted: bool,
+    /// That requests are held was said.
+    held_said: bool,
     /// Something acknowledged may be lost on the peer's side, though nothing was written without it.
     unconfirmed: bool,
 
@@ -196,6 +202,8 @@ impl Primary {
             raised: false,
             raise_generation: 0,
             unconfirmed: false,
+            permitted: true,
+            held_said: false,
             lock: RangeLock::default(),
             requests: BTreeMap::new(),
             sent: BTreeMap::new(),
@@ -257,6 +265,7 @@ impl Primary {
             }
             Event::Tick(now) => self.tick(now, actions),
             Event::SetReplication(replication) => self.replication = replication,
+            Event::Permit(permitted) => self.permit(permitted, actions),
             Event::Stop => {
                 if self.stop == Stop::No {
                     self.stop = Stop::Asked;
@@ -273,6 +282,7 @@ impl Primary {
         self.copy_more(actions);
         self.advance_agreement(actions);
         self.advance_stop(actions);
+        self.say_held(actions);
         if let Some((ticket, sectors)) =
             self.map.next_write(self.is_stopping() && !self.stop_failed)
         {
@@ -296,6 +306,7 @@ impl Primary {
             synchronising: self.copies.progress(self.together().is_some()),
             map_updates: self.map.writes(),
             requests: self.requests.len() as u64,
+            held: self.held(),
         }
     }
 

@@ -153,9 +153,9 @@ impl Primary {
             || !self.metadata.is_durable(self.unmapped_generation)
     }
 
-    /// Whether that peer is away.
+    /// Whether nothing can be acknowledged because the peer is away.
     pub(super) fn is_peer_needed(&self) -> bool {
-        self.leans_on_peer() && self.together().is_none()
+        !self.may_go_alone() && self.together().is_none()
     }
 
     pub(super) fn wait_for_peer(&mut self, id: u64) {
@@ -347,7 +347,11 @@ impl Primary {
                 _ => None,
             });
         for id in raising.collect::<Vec<u64>>() {
-            self.finish(id, outcome, actions);
+            if outcome.is_ok() && self.is_held(id) {
+                self.again(id, actions);
+            } else {
+                self.finish(id, outcome, actions);
+            }
         }
         self.ahead_settled_by(written, actions);
     }
@@ -433,6 +437,10 @@ impl Primary {
     /// Fails what has waited for the peer for too long, or has to end now.
     pub(super) fn give_up_waiting(&mut self, actions: &mut Vec<Action>) {
         let (now, patience, stopping) = (self.now, self.patience, self.is_stopping());
+        let held = self.held() > 0;
+        if held && !stopping {
+            return;
+        }
         let over: Vec<u64> =
             self.waiting_peer
                 .iter()
@@ -444,7 +452,7 @@ impl Primary {
                         })
                 })
                 .collect();
-        if !over.is_empty() {
+        if !over.is_empty() && !held {
             actions.push(Action::Notice(super::Notice::PeerNeeded));
         }
         for id in over {

@@ -9,7 +9,8 @@
 //! | failed | done | this node is stale; acknowledged once it is durable there and known to be ahead |
 //! | failed | failed, lost, away | fails |
 //!
-//! While this node is stale somewhere, nothing is acknowledged that the peer does not have.
+//! While this node is stale somewhere, or has no permit to go on alone (`permit`), nothing is acknowledged
+//! that the peer does not have.
 
 use super::requests::{Side, Stage};
 use super::{Action, Ahead, DisconnectReason, Notice, Primary, Sent};
@@ -34,7 +35,7 @@ impl Primary {
             }
             (Side::Done, Side::Received) => self.acknowledge(id, Ok(()), actions),
             (Side::Done, Side::Outstanding) => {
-                if pending.mode == Replication::Async && !self.leans_on_peer() {
+                if pending.mode == Replication::Async && self.may_run_ahead() {
                     self.acknowledge(id, Ok(()), actions);
                 }
             }
@@ -53,7 +54,9 @@ impl Primary {
             .requests
             .get(&id)
             .is_some_and(|pending| pending.acknowledged);
-        if !self.leans_on_peer() {
+        if self.is_held(id) {
+            self.hold(id, remote, actions);
+        } else if !self.leans_on_peer() {
             let generation = self.raise();
             self.finish_after(id, generation, actions);
         } else if acknowledged {
@@ -119,6 +122,22 @@ impl Primary {
                 && pending.stage == Stage::Running
                 && pending.request.command.mutates()
                 && pending.request.range.overlaps(whole)
+        })
+    }
+
+    /// Whether a change may be acknowledged before the peer has answered. Who is about to lean on it gives it
+    /// no more to catch up with.
+    fn may_run_ahead(&self) -> bool {
+        self.may_go_alone() && self.leaders.is_empty()
+    }
+
+    /// Whether a change was acknowledged that the peer has not answered.
+    fn is_peer_behind_what_was_said(&self) -> bool {
+        self.requests.values().any(|pending| {
+            pending.acknowledged
+                && pending.stage == Stage::Running
+                && pending.remote == Side::Outstanding
+                && pending.request.command.mutates()
         })
     }
 
@@ -262,10 +281,13 @@ impl Primary {
         let epoch = pending.epoch.unwrap_or_default();
         let peer_has_it = matches!(outcome, Ok(()) | Err(Errno::EOPNOTSUPP));
         if peer_has_it
-            && (self.is_written_beside(id, range) || self.map.is_written_since(range, epoch))
+            && (self.is_written_beside(id, range)
+                || self.map.is_written_since(range, epoch)
+                || self.is_peer_behind_what_was_said())
         {
             // An extent becomes stale with all that is in it: what else was written there has to be
-            // durable at the peer, too. No more comes meanwhile, so that this ends.
+            // durable at the peer, too; and so has whatever was acknowledged before it had it (async),
+            // anywhere, because it is the one to lean on. No more comes meanwhile, so that this ends.
             return self.flush_after(id, actions);
         }
         if !peer_has_it || self.may_peer_lack() {

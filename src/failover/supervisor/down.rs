@@ -6,10 +6,13 @@ use std::time::Duration;
 use super::{Level, Origin, Phase, Supervisor};
 use crate::failover::group::{Group, OnHang};
 use crate::failover::plan;
-use crate::failover::step::{Outcome, Step};
+use crate::failover::step::{Outcome, PeerAnswer, Step};
 
 /// Between two tries of a step that has to succeed.
 const TRY_AGAIN: Duration = Duration::from_secs(10);
+
+/// Said of [`Cause::TakenOver`].
+pub(super) const TAKEN_OVER: &str = "the lease ran out and the other node is primary";
 
 /// Why a node goes down.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,8 +21,10 @@ pub(super) enum Cause {
     Event,
     /// A person says so.
     Hand,
-    /// The way up failed, or the group was taken over.
+    /// The way up failed.
     Failed(String),
+    /// The other node is primary: there is nothing to wait for any more.
+    TakenOver,
     /// The agent was restarted, and does not know how far it was.
     Restart,
     /// The machine was restarted.
@@ -52,7 +57,7 @@ impl Down {
             steps.extend(witness.then_some(Step::ReleaseLease));
         }
         match cause {
-            Cause::Hand | Cause::Failed(_) => steps.extend(plan::away(group)),
+            Cause::Hand | Cause::Failed(_) | Cause::TakenOver => steps.extend(plan::away(group)),
             Cause::Switchover => {
                 steps.extend(plan::away(group));
                 steps.push_back(Step::Invite);
@@ -77,6 +82,8 @@ impl Down {
         match self.cause {
             // hastd may not be there yet, and nothing of the group can be.
             Cause::Boot => OnHang::Retry,
+            // Trying again helps nobody: what is held here can not become true.
+            Cause::TakenOver if group.on_hang == OnHang::Retry => OnHang::Force,
             _ => group.on_hang,
         }
     }
@@ -100,7 +107,13 @@ impl Supervisor {
             self.phase = Phase::Down(down);
             return;
         }
-        down.pause = None;
+        // What is held for want of a lease can not be written out, and not at all once the peer is primary.
+        if down.pause.take().is_some() && self.is_without_lease() && down.cause != Cause::TakenOver
+        {
+            self.phase = Phase::Down(down);
+            self.perform(Step::LookAtPeer);
+            return;
+        }
         match down.steps.front().cloned() {
             Some(step) => {
                 self.phase = Phase::Down(down);
@@ -112,14 +125,25 @@ impl Supervisor {
 
     fn is_down(&mut self, cause: Cause) {
         self.phase = Phase::Backup;
+        self.lease.end();
         self.say(Level::Info, "is backup".to_owned());
-        if let Cause::Failed(why) = cause {
-            self.in_trouble(why);
+        match cause {
+            Cause::Failed(why) => self.in_trouble(why),
+            Cause::TakenOver => self.in_trouble(TAKEN_OVER.to_owned()),
+            Cause::Event | Cause::Hand | Cause::Restart | Cause::Boot | Cause::Switchover => {}
         }
     }
 
     /// The one table of the way down.
     pub(super) fn finished_down(&mut self, mut down: Down, step: &Step, outcome: &Outcome) {
+        if *step == Step::LookAtPeer {
+            if *outcome == Outcome::Peer(PeerAnswer::Primary) {
+                self.say(Level::Error, TAKEN_OVER.to_owned());
+                down.cause = Cause::TakenOver;
+            }
+            self.phase = Phase::Down(down);
+            return;
+        }
         if *outcome == Outcome::Done {
             down.steps.pop_front();
             down.tries = 0;
@@ -171,7 +195,7 @@ impl Supervisor {
                 Some(forced) if forced != *step => {
                     self.say(
                         Level::Error,
-                        format!("{forced}: what programs have written and the file system has not yet put on the disk is lost ('on-hang = force')"),
+                        format!("{forced}: what programs have written and the file system has not yet put on the disk is lost"),
                     );
                     down.steps[0] = forced;
                     self.phase = Phase::Down(down);

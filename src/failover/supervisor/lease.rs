@@ -64,7 +64,7 @@ impl Lease {
         self.lost = false;
     }
 
-    pub(super) fn has_run_out(&self, now: Duration) -> bool {
+    fn has_run_out(&self, now: Duration) -> bool {
         self.until.is_none_or(|until| until <= now)
     }
 
@@ -135,23 +135,26 @@ impl Lease {
 }
 
 impl Supervisor {
-    /// While primary, or about to be.
+    /// While primary, on the way up and down, too.
     pub(super) fn renew_lease(&mut self) {
-        if self.witness && self.watch.primary {
+        let primary = self.watch.primary && !matches!(self.phase, Phase::Starting | Phase::Backup);
+        if self.witness && primary {
             let complete = self.watch.complete;
             self.lease.renew(self.now, complete, &mut self.actions);
         }
     }
 
-    /// A master's, while nothing else is done.
-    pub(super) fn mind_the_lease(&mut self) {
-        self.renew_lease();
-        if self.witness
+    /// Primary, with nobody's leave to write alone.
+    pub(super) fn is_without_lease(&self) -> bool {
+        self.witness
+            && self.watch.primary
             && !self.watch.connected
             && self.lease.has_run_out(self.now)
-            && self.now >= self.lease.look
-            && matches!(self.phase, Phase::Master)
-        {
+    }
+
+    /// A master's, while nothing else is done.
+    pub(super) fn mind_the_lease(&mut self) {
+        if self.is_without_lease() && self.now >= self.lease.look {
             self.lease.look = self.now + LOOK;
             self.perform(Step::LookAtPeer);
         }

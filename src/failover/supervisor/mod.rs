@@ -216,6 +216,8 @@ pub struct Supervisor {
     carp: Option<Carp>,
     pinned: bool,
     raised: bool,
+    /// A person wants the demotion lowered.
+    lowering: bool,
     trouble: Option<Trouble>,
     watch: Watch,
     fresh_at: Option<Duration>,
@@ -243,6 +245,7 @@ impl Supervisor {
             carp: None,
             pinned: false,
             raised: false,
+            lowering: false,
             trouble: None,
             watch: Watch::default(),
             fresh_at: None,
@@ -365,18 +368,11 @@ impl Supervisor {
             Request::Clear => {
                 self.pinned = false;
                 self.trouble = None;
-                self.fresh_since = None;
-                match self.phase {
-                    Phase::Backup | Phase::Master if self.performing.is_none() => {
-                        self.lower();
-                        let master = self.carp == Some(Carp::Master);
-                        if self.carp.is_some() && master != matches!(self.phase, Phase::Master) {
-                            self.wish(master, Origin::Carp);
-                        }
-                        Ok(())
-                    }
-                    _ => Err("it is on its way; wait until it has settled".to_owned()),
+                self.lowering = true;
+                if let (Some(carp), Phase::Master) = (self.carp, &self.phase) {
+                    self.wish(carp == Carp::Master, Origin::Carp);
                 }
+                Ok(())
             }
         }
     }
@@ -486,8 +482,7 @@ impl Supervisor {
         self.phase = Phase::Master;
         match (step, outcome) {
             (Step::LookAtPeer, Outcome::Peer(PeerAnswer::Primary)) => {
-                let why = "the lease has run out and the other node is primary".to_owned();
-                self.go_down(Cause::Failed(why), true);
+                self.go_down(Cause::TakenOver, true);
             }
             (Step::LowerDemotion, Outcome::Failed(_) | Outcome::Overdue) => {
                 self.say(Level::Error, down::told(step, outcome));
@@ -507,15 +502,16 @@ impl Supervisor {
                 Phase::Down(down) => self.go_on_down(down),
                 Phase::Master => {
                     self.phase = Phase::Master;
-                    self.mind_the_lease();
+                    if !self.lower_if_asked() {
+                        self.mind_the_lease();
+                    }
                 }
                 Phase::Backup => self.be_backup(),
                 Phase::Starting => self.phase = Phase::Starting,
             }
-        } else if matches!(self.phase, Phase::Up(_) | Phase::Master) {
-            // A lease is renewed beside the steps.
-            self.renew_lease();
         }
+        // Beside the steps. The way down has to write, too.
+        self.renew_lease();
     }
 
     fn follow_wish(&mut self) {
@@ -554,12 +550,14 @@ impl Supervisor {
 
     fn be_backup(&mut self) {
         self.phase = Phase::Backup;
-        let retry = match &self.trouble {
-            Some(trouble) => self.now >= trouble.retry,
-            None => false,
-        };
+        let retry = self
+            .trouble
+            .as_ref()
+            .is_none_or(|trouble| self.now >= trouble.retry);
         if retry && self.carp == Some(Carp::Master) && !self.pinned && self.pending.is_none() {
-            self.go_up(Origin::Carp);
+            self.wish(true, Origin::Carp);
+        }
+        if self.lower_if_asked() {
             return;
         }
         // hastd was restarted.
@@ -577,14 +575,17 @@ impl Supervisor {
                 "this copy is up to date again: the group may come back here".to_owned(),
             );
             self.trouble = None;
-            self.lower();
+            self.perform(Step::LowerDemotion);
         }
     }
 
-    fn lower(&mut self) {
-        if self.group.carp.is_some() {
+    /// A person has asked for it; whether it is being done.
+    fn lower_if_asked(&mut self) -> bool {
+        let lowers = std::mem::take(&mut self.lowering) && self.group.carp.is_some();
+        if lowers {
             self.perform(Step::LowerDemotion);
         }
+        lowers
     }
 
     fn go_up(&mut self, origin: Origin) {
@@ -599,9 +600,11 @@ impl Supervisor {
         let down = Down::new(cause, whole, &self.group, self.witness);
         match &down.cause {
             Cause::Failed(why) => self.say(Level::Error, format!("giving up: {why}")),
+            Cause::TakenOver => {
+                self.say(Level::Error, format!("giving up: {}", down::TAKEN_OVER));
+            }
             _ => self.say(Level::Info, "becoming backup".to_owned()),
         }
-        self.lease.end();
         self.phase = Phase::Down(down);
     }
 

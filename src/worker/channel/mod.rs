@@ -11,6 +11,7 @@ mod resource_text;
 pub use from_worker::{FromWorker, HookEvent};
 
 use crate::config::Resource;
+use crate::control::Permit;
 use crate::engine::primary::{Hello, Promotion};
 use crate::nv::{Nv, NvView};
 use crate::terms::Role;
@@ -62,6 +63,8 @@ pub struct Begin {
     pub resource: Resource,
     /// What to be for it.
     pub assignment: Assignment,
+    /// What a primary may acknowledge alone.
+    pub permit: Permit,
     /// How often -d was given to hastd.
     pub debug: u8,
     /// Whether to log to standard error rather than to syslog.
@@ -115,6 +118,8 @@ pub enum ToWorker {
         /// Why, for the log.
         reason: String,
     },
+    /// What a primary may acknowledge alone.
+    Permit(Permit),
     /// The configuration changed in place.
     Reload(Box<Resource>),
     /// A report is wanted.
@@ -163,6 +168,7 @@ impl ToWorker {
             },
             Self::Connection { .. } => 1,
             Self::ConnectionFailed { .. }
+            | Self::Permit(_)
             | Self::Reload(_)
             | Self::Status { .. }
             | Self::Stop(_) => 0,
@@ -181,6 +187,10 @@ impl ToWorker {
                 nv.add_str("kind", "connection-failed")
                     .add_u32("number", *number);
                 nv.add_str("reason", reason);
+            }
+            Self::Permit(permit) => {
+                nv.add_str("kind", "permit");
+                permit.add_to(&mut nv);
             }
             Self::Reload(resource) => {
                 nv.add_str("kind", "reload")
@@ -208,6 +218,7 @@ impl ToWorker {
                 number: fields.number()?,
                 reason: fields.text("reason")?.to_owned(),
             }),
+            "permit" => Ok(Self::Permit(Permit::from_nv(fields.nv))),
             "reload" => Ok(Self::Reload(Box::new(fields.resource()?))),
             "status" => Ok(Self::Status {
                 number: fields.number()?,
@@ -227,6 +238,7 @@ fn write_begin(nv: &mut Nv, begin: &Begin) {
         .add_str("resource", &resource_text::write(&begin.resource));
     nv.add_u8("debug", begin.debug)
         .add_u8("foreground", u8::from(begin.foreground));
+    begin.permit.add_to(nv);
     nv.add_str("role", begin.assignment.role().word());
     match &begin.assignment {
         Assignment::Primary(promotion) => {
@@ -269,6 +281,7 @@ fn read_begin(fields: &Fields<'_>) -> Result<ToWorker, ChannelError> {
     Ok(ToWorker::Begin(Box::new(Begin {
         resource: fields.resource()?,
         assignment,
+        permit: Permit::from_nv(fields.nv),
         debug: fields.byte("debug")?,
         foreground: fields.byte("foreground")? != 0,
     })))

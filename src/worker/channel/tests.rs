@@ -1,4 +1,5 @@
 use std::path::Path;
+use std::time::Duration;
 
 use super::*;
 use crate::config::{Config, NodeNames};
@@ -47,6 +48,7 @@ fn what_main_says_comes_back() {
         ToWorker::Begin(Box::new(Begin {
             resource,
             assignment,
+            permit: Permit::lasting(Duration::from_secs(4)),
             debug: 2,
             foreground: true,
         }))
@@ -67,6 +69,8 @@ fn what_main_says_comes_back() {
             },
             0,
         ),
+        (ToWorker::Permit(Permit::Free), 0),
+        (ToWorker::Permit(Permit::lasting(Duration::ZERO)), 0),
         (ToWorker::Reload(Box::new(elaborate())), 0),
         (ToWorker::Status { number: 9 }, 0),
         (ToWorker::Stop(DeviceFate::Release), 0),

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use nix::errno::Errno;
 
+use crate::control::Permit;
 use crate::engine::primary::{Action, DisconnectReason, Event, Hello, Notice, Primary};
 use crate::engine::{Command, Operation, Owner, PeerState, Range, Request};
 use crate::provider::{self, Buffer, BufferPool, Completion, ProviderRequest};
@@ -82,12 +83,15 @@ pub struct Core {
     next_id: u64,
     copies: BufferPool,
     actions: Vec<Action>,
+    permit: Permit,
+    /// What the engine was told of it.
+    permitted: bool,
 }
 
 impl Core {
     /// Around a new engine; pieces of synchronisations take their buffers from `copies`. The size of a
     /// sector is in bytes.
-    pub fn new(engine: Primary, copies: BufferPool, sector_size: u32) -> Self {
+    pub fn new(engine: Primary, copies: BufferPool, sector_size: u32, permit: Permit) -> Self {
         Self {
             engine,
             held: HashMap::new(),
@@ -96,7 +100,21 @@ impl Core {
             next_id: 0,
             copies,
             actions: Vec::new(),
+            permit,
+            permitted: true,
         }
+    }
+
+    /// What may be acknowledged alone, from here on.
+    pub fn permit(&mut self, permit: Permit, outbox: &Outbox, work: &mut Work) {
+        self.permit = permit;
+        self.permitted = permit.holds();
+        self.step(Event::Permit(self.permitted), outbox, work);
+    }
+
+    /// What may be acknowledged alone.
+    pub fn permit_in_force(&self) -> Permit {
+        self.permit
     }
 
     /// The engine, to be asked for its status.
@@ -175,6 +193,11 @@ impl Core {
             _ => {}
         }
         let mut actions = std::mem::take(&mut self.actions);
+        // At each step: a permit ends at its moment, not at the next tick.
+        if self.permitted && !self.permit.holds() {
+            self.permitted = false;
+            self.engine.handle(Event::Permit(false), &mut actions);
+        }
         self.engine.handle(event, &mut actions);
         for action in actions.drain(..) {
             self.act(action, outbox, work);

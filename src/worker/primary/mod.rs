@@ -24,7 +24,7 @@ use self::meeting::Meeting;
 use self::report::Rate;
 use self::served::Served;
 use crate::config::Resource;
-use crate::control::WorkerStatus;
+use crate::control::{Permit, WorkerStatus};
 use crate::disk::{self, Prepared};
 use crate::engine;
 use crate::engine::primary::{Event, Promotion, Start};
@@ -87,14 +87,23 @@ pub(super) struct Primary {
     lost: AtomicBool,
 }
 
+/// On what terms the role is taken.
+#[derive(Debug, Clone, Copy)]
+pub struct Rights {
+    /// How it was asked for.
+    pub promotion: Promotion,
+    /// What may be acknowledged alone.
+    pub permit: Permit,
+}
+
 /// Takes the role and keeps it until told to end, or until it has to. Returns the exit code.
 pub fn run(
     link: &Arc<Link>,
     resource: Resource,
-    promotion: Promotion,
+    rights: Rights,
     gate: Option<Arc<dyn Kernel>>,
 ) -> Result<u8, RoleError> {
-    let primary = Arc::new(Primary::new(link.clone(), resource, promotion)?);
+    let primary = Arc::new(Primary::new(link.clone(), resource, rights)?);
     let threads = primary.start()?;
     let served = primary.serve(gate).and_then(|()| primary.confine());
     if served.is_ok() {
@@ -115,7 +124,7 @@ pub fn run(
 }
 
 impl Primary {
-    fn new(link: Arc<Link>, resource: Resource, promotion: Promotion) -> Result<Self, RoleError> {
+    fn new(link: Arc<Link>, resource: Resource, rights: Rights) -> Result<Self, RoleError> {
         let Prepared {
             component,
             metadata,
@@ -133,7 +142,7 @@ impl Primary {
             window,
             patience: resource.timeout.as_millis() as u64,
             fresh_resuid: fresh_resuid()?,
-            promotion,
+            promotion: rights.promotion,
         })?;
         // The engine keeps what is under way within the window; rounding may add to it.
         let copies = BufferPool::new(2 * window as usize);
@@ -143,7 +152,12 @@ impl Primary {
             checksum: resource.checksum,
         };
         Ok(Self {
-            core: Mutex::new(Core::new(engine, copies.clone(), geometry.sector_size)),
+            core: Mutex::new(Core::new(
+                engine,
+                copies.clone(),
+                geometry.sector_size,
+                rights.permit,
+            )),
             room: Condvar::new(),
             outbox: Outbox::new(style),
             local,
@@ -344,6 +358,12 @@ impl Station for Primary {
 
     fn status(&self) -> WorkerStatus {
         self.report()
+    }
+
+    fn permit(&self, permit: Permit) {
+        let mut work = Work::default();
+        lock(&self.core).permit(permit, &self.outbox, &mut work);
+        self.carry_out(work, Here::Nothing);
     }
 
     fn reload(&self, resource: Resource) {

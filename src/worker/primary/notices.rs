@@ -62,6 +62,9 @@ impl Primary {
                 "the local component fails writes: what it lacks is read from the other node; look at this \
                  node's disk"
             ),
+            Notice::Held => log::warn!(
+                "writes are held: the other node is away, and this node's permit to go on without it has run out"
+            ),
             Notice::PeerNeeded => log::error!(
                 "requests fail: the other node holds the only current copy, and is away; bring it back, or \
                  go on without what only it has: 'hastctl role init', then 'role primary --force'"

@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 use super::Primary;
 use super::meeting::State;
 use crate::control::{
-    Condition, Connection, Details, Direction, LocalState, PeerState, Queues, Synchronisation,
-    WorkerStatus,
+    Condition, Connection, Details, Direction, Holding, LocalState, PeerState, Queues,
+    Synchronisation, WorkerStatus,
 };
 use crate::engine::primary::{self, Progress, Status};
 use crate::worker::lock;
@@ -54,9 +54,10 @@ impl Rate {
 impl Primary {
     /// How it is.
     pub(super) fn report(&self) -> WorkerStatus {
-        let (status, unanswered) = {
+        let (status, unanswered, permit) = {
             let core = lock(&self.core);
-            (core.engine().status(), core.unanswered.count())
+            let permit = core.permit_in_force();
+            (core.engine().status(), core.unanswered.count(), permit)
         };
         let mut statistics = self.counts.statistics(&self.local);
         statistics.activemap_update = status.map_updates;
@@ -88,6 +89,10 @@ impl Primary {
                 synchronisation: status
                     .synchronising
                     .map(|progress| self.synchronisation(progress)),
+                holding: permit.left().map(|left| Holding {
+                    left: left.as_secs() as u32,
+                    held: status.held,
+                }),
                 reason: self.reason(&status, &meeting),
             }),
         }
@@ -117,6 +122,13 @@ impl Primary {
                 "{} bytes are current on the other node only, and requests for them fail until it is \
                  back",
                 status.stale
+            ));
+        }
+        if status.held > 0 {
+            reasons.push(format!(
+                "{} requests are held until the other node is back, because this node has no permit to go on \
+                 alone",
+                status.held
             ));
         }
         reasons.extend(self.local.last_failure());
@@ -168,6 +180,7 @@ mod tests {
                 synchronising: None,
                 map_updates: 0,
                 requests: 0,
+                held: 0,
             };
             assert_eq!(condition(&status), expected);
         }

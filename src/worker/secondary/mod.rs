@@ -21,7 +21,7 @@ use self::core::{Core, Work};
 use self::report::Sight;
 use self::serve::ServeError;
 use crate::config::Resource;
-use crate::control::{Queues, WorkerStatus};
+use crate::control::{Permit, Queues, WorkerStatus};
 use crate::disk::{self, Prepared};
 use crate::engine;
 use crate::engine::handshake::Source;
@@ -308,6 +308,8 @@ impl Station for Secondary {
         };
         report::report(&self.local, extentsize, sight, &self.counts, queues)
     }
+
+    fn permit(&self, _: Permit) {}
 
     fn reload(&self, resource: Resource) {
         self.outbox

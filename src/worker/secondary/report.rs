@@ -95,6 +95,7 @@ pub fn report(
                 LocalState::UpToDate
             },
             synchronisation: None,
+            holding: None,
             reason: (!reasons.is_empty()).then(|| reasons.join("; ")),
         }),
     }

@@ -293,3 +293,41 @@ fn asks_peer(actions: &[Action], wanted: Command) -> bool {
         |action: &Action| matches!(action, Action::Send { command, .. } if *command == wanted);
     actions.iter().any(asks)
 }
+
+#[test]
+fn before_this_node_leans_on_its_peer_that_has_what_async_acknowledged() {
+    let far = Range::new(65536, 512);
+    let mut bench = Bench::together(Replication::Async);
+    bench.submit(1, Command::Write, far);
+    let early = bench.sent(Command::Write);
+    bench.local(1, Ok(()));
+    assert_eq!(bench.completed(1), Some(Ok(())));
+    bench.take();
+    bench.submit(2, Command::Write, BLOCK);
+    let seq = bench.sent(Command::Write);
+    bench.take();
+    bench.local(2, Err(Errno::EIO));
+    bench.reply(seq, false, Ok(()));
+    let flush = bench.sent(Command::Flush);
+    bench.take();
+
+    bench.submit(3, Command::Write, Range::new(131_072, 512));
+    bench.local(3, Ok(()));
+    assert_eq!(
+        bench.completed(3),
+        None,
+        "it would have to catch up with that, too"
+    );
+    let late = bench.sent(Command::Write);
+    bench.take();
+    bench.reply(flush, false, Ok(()));
+    assert_eq!(bench.engine.status().stale, 0, "it has not got the first");
+    let flush = bench.sent(Command::Flush);
+    bench.take();
+    bench.reply(early, false, Ok(()));
+    bench.reply(flush, false, Ok(()));
+    assert_ne!(bench.engine.status().stale, 0);
+    bench.reply(late, false, Ok(()));
+    bench.settle();
+    assert!(bench.engine.status().up_to_date);
+}

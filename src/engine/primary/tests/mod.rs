@@ -1,6 +1,7 @@
 //! The primary by example: one behaviour a test, told as events and the actions they bring.
 
 mod leaning;
+mod permit;
 
 use super::*;
 use crate::engine::handshake::Source;

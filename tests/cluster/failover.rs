@@ -1,10 +1,13 @@
-//! Questions to a node that replicates, or should.
+//! What failover rests on: questions to a node that replicates, promotions that exclude each other, writes that
+//! are held.
 
 use std::time::Duration;
 
 use hast::config::{Config, NodeNames};
-use hast::control::LocalState;
+use hast::control::{LocalState, Permit};
 use hast::peer_query::{Answer, Question, ask};
+use hast::provider::nbd::ListenAddress;
+use hast::provider::nbd::client::Client;
 use hast::terms::Role;
 use hast::wire::handshake::query::CLAIM_LIMIT;
 
@@ -80,4 +83,36 @@ fn of_two_nodes_that_want_the_role_at_most_one_gets_it() {
     // How often one wins is chance; that the role can not be had at all is not.
     let alone = asked_by(&cluster, &cluster.a, Duration::from_secs(1));
     assert!(taken > 0 || cluster.a.promote("disk1", alone.claimed.unwrap()).is_ok());
+}
+
+#[test]
+fn a_primary_that_held_its_writes_gives_way_without_a_split_brain() {
+    let cluster = Setup::new("fullsync").proxied().pair();
+    cluster.a.permit(Permit::lasting(Duration::ZERO));
+    let device = ListenAddress::Unix(cluster.a.device("disk1"));
+    let mut client = Client::connect(&device, "disk1", LIMIT).unwrap();
+    client.write(0, &[1; 4096], false).unwrap();
+    client.flush().unwrap();
+
+    cluster.to_b().unplug();
+    std::thread::scope(|scope| {
+        let held = scope.spawn(move || client.write(0, &[2; 4096], false));
+        cluster.a.until("disk1", "a write is held", |worker| {
+            let details = worker.details.as_ref();
+            let holding = details.and_then(|details| details.holding);
+            holding.is_some_and(|holding| holding.held == 1)
+        });
+        // The other node takes over and writes, and this one gives the role up.
+        cluster.b.ctl("role primary all");
+        let device = ListenAddress::Unix(cluster.b.device("disk1"));
+        let mut other = Client::connect(&device, "disk1", LIMIT).unwrap();
+        assert_eq!(other.read(0, 4096).unwrap(), [1; 4096]);
+        other.write(4096, &[3; 4096], false).unwrap();
+        cluster.a.ctl("role secondary all");
+        assert!(held.join().unwrap().is_err(), "it was never acknowledged");
+    });
+    cluster.to_b().plug();
+    cluster.b.until_complete("disk1");
+    assert!(!cluster.b.log().contains("Split-brain"));
+    cluster.assert_equal("disk1");
 }
