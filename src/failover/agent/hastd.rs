@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::config::{Address, Resource};
 use crate::control::client::{self, ClientError};
 use crate::control::{
-    Condition, Connection, ErrorCode, Guard, LocalState, PeerState, Request, ResourceStatus,
+    Condition, Connection, ErrorCode, Failure, Guard, LocalState, PeerState, Permit, Request, ResourceStatus,
     RoleReply, Selection, StatusReply,
 };
 use crate::failover::supervisor::Watch;
@@ -56,12 +56,24 @@ impl Hastd {
         all.collect()
     }
 
-    /// Allows it to acknowledge for so long what the peer does not have; zero: holds that from now on.
-    pub fn permit(&self, time: Duration, _limit: Duration) -> Result<(), String> {
-        Err(format!(
-            "hastd at {} knows no permits ({time:?})",
-            self.control
-        ))
+    /// Says for how long it may acknowledge what the peer does not have.
+    pub fn permit(&self, permit: Permit, limit: Duration) -> Result<(), String> {
+        let request = Request::Permit {
+            resources: self.selection(),
+            permit,
+        };
+        let nv = client::exchange(&self.control, &request, limit).map_err(|it| it.to_string())?;
+        let reply = StatusReply::from_nv(&nv).map_err(|error| error.to_string())?;
+        let failed = |(name, result): (String, Result<ResourceStatus, Failure>)| match result {
+            Err(failure) => Some(format!("{name}: {failure}")),
+            // It may not have heard of it yet.
+            Ok(status) if permit != Permit::Free && is_primary(&status) && !is_bound(&status) => {
+                Some(format!("{name}: its worker does not answer"))
+            }
+            Ok(_) => None,
+        };
+        let why = reply.resources.into_iter().find_map(failed);
+        why.map_or(Ok(()), Err)
     }
 
     /// Puts all of them into a role.
@@ -144,6 +156,11 @@ pub fn is_connected(status: &ResourceStatus) -> bool {
 fn is_complete(status: &ResourceStatus) -> bool {
     let worker = status.worker.as_ref();
     is_connected(status) && worker.is_some_and(|it| it.condition == Condition::Complete)
+}
+
+/// It goes on alone only with a permit.
+fn is_bound(status: &ResourceStatus) -> bool {
+    details(status, |it| it.holding.is_some())
 }
 
 /// The local copy is of one moment.

@@ -10,7 +10,7 @@ use super::hastd::{self, Found, Hastd, RoleError};
 use super::lease::Leases;
 use super::peer;
 use super::waiting::Hurry;
-use crate::control::{Guard, ResourceStatus};
+use crate::control::{Guard, Permit, ResourceStatus};
 use crate::failover::commands::{Command, Device, Look, Seen, Table, Task, Way};
 use crate::failover::runner::{Ran, Run, shown};
 use crate::failover::step::{CLAIM, FenceAnswer, Outcome, PeerAnswer, Step};
@@ -119,7 +119,7 @@ impl Steps {
                 Ok(()) => Outcome::Done,
                 Err(why) => Outcome::Failed(why),
             }),
-            Step::Hold => match self.hastd.permit(Duration::ZERO, left(deadline)) {
+            Step::Hold => match self.hastd.permit(Permit::lasting(Duration::ZERO), left(deadline)) {
                 Ok(()) => Outcome::Done,
                 Err(why) => Outcome::Failed(why),
             },
@@ -248,10 +248,17 @@ impl Steps {
     fn demote(&mut self, force: bool, limit: Duration) -> Outcome {
         self.claimed = None;
         match self.hastd.set_role(Role::Secondary, force, None, limit) {
-            Ok(()) => Outcome::Done,
-            Err(RoleError::Claimed) => Outcome::Claimed,
-            Err(RoleError::Failed(why)) => Outcome::Failed(why),
+            Ok(()) => {}
+            Err(RoleError::Claimed) => return Outcome::Claimed,
+            Err(RoleError::Failed(why)) => return Outcome::Failed(why),
         }
+        if self.leases.is_some()
+            && let Err(why) = self.hastd.permit(Permit::Free, limit)
+        {
+            // Who makes it primary by hand would be held.
+            log::warn!("unable to lift the lease from hastd: {why}");
+        }
+        Outcome::Done
     }
 
     fn verify(&self, looks: &[Look], deadline: Instant) -> Outcome {

@@ -20,6 +20,7 @@ use super::state_file::StateFile;
 use super::steps::Steps;
 use super::waiting::{Clock, Hurry};
 use crate::config::{Address, Config, Resource};
+use crate::control::Permit;
 use crate::failover::carp;
 use crate::failover::commands::Table;
 use crate::failover::group::{Group, Programs, Settings, WitnessSettings};
@@ -27,6 +28,7 @@ use crate::failover::runner::{Ran, Run};
 use crate::failover::step::{LeaseAnswer, Outcome, Step};
 use crate::failover::supervisor::{self, Action, Carp, Input, Supervisor};
 use crate::logging::about;
+use crate::moment::Moment;
 use crate::witness::client::Witness;
 use crate::witness::secret::Secret;
 
@@ -71,7 +73,7 @@ pub enum Message {
 /// What the thread of the lease is told.
 enum Errand {
     Renew { alone: bool },
-    Permit { until: Instant },
+    Permit { until: Moment },
 }
 
 /// What groups of one agent share.
@@ -366,7 +368,7 @@ impl Supervision {
                 Action::Answer(_) => {}
                 Action::Renew { alone } => self.errand(Errand::Renew { alone }),
                 Action::Permit(time) => self.errand(Errand::Permit {
-                    until: Instant::now() + time,
+                    until: Moment::now().after(time),
                 }),
                 Action::Say(level, text) => self.history.say(level, &text),
             }
@@ -506,8 +508,7 @@ fn run_errands(
     for errand in errands {
         match errand {
             Errand::Permit { until } => {
-                let time = until.saturating_duration_since(Instant::now());
-                doubt = hastd.permit(time, WATCH_LIMIT).err();
+                doubt = hastd.permit(Permit::Until(until), WATCH_LIMIT).err();
                 if let Some(why) = &doubt {
                     log::error!("unable to tell hastd how long the lease is: {why}");
                 }
