@@ -7,6 +7,7 @@
 //! | [`cli`] | hastctl's commands and how they print |
 //! | [`failover`] | hast-failover: groups, the supervisor that decides, the agent that does |
 //! | [`daemon`] | hastd's main process: listeners, children, reload, hooks |
+//! | [`witness`] | which of two nodes may be master: the third machine's side, and a node's |
 //! | [`worker`] | runs an engine: threads, buffers, sender, receiver |
 //! | [`control`] | what hastctl and hastd say to each other |
 //! | [`config`] | one model; two notations read into it: hast.conf and TOML |
@@ -16,6 +17,7 @@
 //! | [`wire`] | messages between nodes. No sockets |
 //! | [`layout`] | metadata and activemap as they lie on disk. No files |
 //! | [`passing`] | descriptors handed from one process to another |
+//! | `deadline` | a blocking socket whose every wait ends |
 //! | `pause` | letting time pass, in capability mode too |
 //! | [`peer_query`] | asking the other node what it is, and telling it what we are about to do |
 //! | [`moment`] | moments that processes of one machine tell each other |
@@ -42,4 +44,5 @@ pub mod peer_query;
 pub mod provider;
 pub mod terms;
 pub mod wire;
+pub mod witness;
 pub mod worker;

@@ -8,7 +8,7 @@
 
 use std::borrow::Cow;
 use std::cell::RefCell;
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::io::Write as _;
 use std::marker::PhantomData;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,8 +19,10 @@ use log::{Level, LevelFilter, Log, Metadata, Record};
 
 use crate::terms::Role;
 
-/// The name in each line of syslog.
-const SYSLOG_NAME: &std::ffi::CStr = c"hastd";
+/// The name of hastd and its workers in each line of syslog.
+pub const HASTD: &CStr = c"hastd";
+/// The name of the failover agent there.
+pub const HAST_FAILOVER: &CStr = c"hast-failover";
 
 /// What every line of this process starts with, where its thread says nothing else.
 static PROCESS_PREFIX: RwLock<String> = RwLock::new(String::new());
@@ -54,9 +56,9 @@ pub fn set_debug(debug: u8) {
     log::set_max_level(level(debug));
 }
 
-/// Sends what is logged from here on to syslog: for a process that goes to the background.
-pub fn to_syslog() {
-    syslog::open(SYSLOG_NAME);
+/// Sends what is logged from here on to syslog, under this name: for a process that goes to the background.
+pub fn to_syslog(name: &'static CStr) {
+    syslog::open(name);
     if let Some(logger) = LOGGER.get() {
         logger.to_syslog.store(true, Ordering::Release);
     }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use crate::config::{Address, Resource};
-use crate::deadline::DeadlineReader;
+use crate::deadline::DeadlineStream;
 use crate::moment::Moment;
 use crate::terms::{LocalState, Role};
 use crate::wire::PROTOCOL_VERSION;
@@ -114,7 +114,7 @@ fn talk(
     // The promise counts from before the other node can have made it.
     let asked = Moment::now();
     say(&mut socket, resource, question, deadline).map_err(Trouble::Unreachable)?;
-    let mut reader = DeadlineReader { socket, deadline };
+    let mut reader = DeadlineStream::new(socket, deadline);
     let message =
         Message::read_from(&mut reader, Limits::OPENING).map_err(|error| {
             match error {

@@ -12,6 +12,10 @@ pub const MAX_PHYS: &CStr = c"kern.maxphys";
 pub const HOST_UUID: &CStr = c"kern.hostuuid";
 /// The machine's number, derived from its UUID as a rule.
 pub const HOST_ID: &CStr = c"kern.hostid";
+/// A random number of this boot: bytes.
+pub const BOOT_ID: &CStr = c"kern.boot_id";
+/// When the machine was started, by its clock as that is set now: a timeval.
+pub const BOOT_TIME: &CStr = c"kern.boottime";
 /// All of GEOM: classes, geoms, providers, who has what open. XML.
 pub const GEOM_TREE: &CStr = c"kern.geom.confxml";
 

@@ -3,7 +3,7 @@
 
 use super::{Permit, REPLY_LIMITS, ReplyError, Request, RoleReply, Selection, StatusReply, encode};
 use crate::config::{Address, Target};
-use crate::deadline::DeadlineReader;
+use crate::deadline::DeadlineStream;
 use crate::nv::Nv;
 use crate::wire::frame::{Message, ReadError};
 use socket2::{Domain, SockAddr, Socket, Type};
@@ -114,10 +114,7 @@ pub fn exchange(
             address: control.clone(),
             error,
         })?;
-    let mut reader = DeadlineReader {
-        socket,
-        deadline: Instant::now() + reply_timeout,
-    };
+    let mut reader = DeadlineStream::new(socket, Instant::now() + reply_timeout);
     Message::read_from(&mut reader, REPLY_LIMITS)
         .map(|message| message.nv)
         .map_err(|error| ClientError::Receive {

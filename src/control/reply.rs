@@ -22,6 +22,9 @@ impl ErrorCode {
     /// The resource is known, but its state forbids what was asked. Ours; a message always says
     /// why.
     pub const REFUSED: Self = Self(5);
+    /// The other node takes the role, or may: what was asked may be possible in some seconds. Ours;
+    /// a message always says why.
+    pub const CLAIMED: Self = Self(6);
 }
 
 /// What hastctl says where hastd sent a number only.
@@ -33,6 +36,7 @@ impl fmt::Display for ErrorCode {
             Self::NO_MEMORY => f.write_str("hastd is out of memory"),
             Self::UNIMPLEMENTED => f.write_str("hastd does not know this command"),
             Self::REFUSED => f.write_str("the state of the resource does not allow it"),
+            Self::CLAIMED => f.write_str("the other node is taking the role"),
             Self(number) => write!(f, "error {number} from hastd"),
         }
     }

@@ -119,6 +119,11 @@ impl Listener {
         &self.address
     }
 
+    /// The socket, of one that was never watched, for another loop.
+    pub fn into_socket(self) -> Socket {
+        self.socket
+    }
+
     /// What the event loop calls it, once it is watched.
     pub const fn token(&self) -> Option<Token> {
         self.token

@@ -14,6 +14,7 @@
 //! | [`connector`], [`resolver`] | connections and names for workers |
 //! | [`hooks`] | `exec` programs |
 //! | [`reload`] | SIGHUP |
+//! | [`witness`] | `hastd --witness`: another main process, which has nothing of all this |
 //!
 //! Never does I/O on a component and never speaks the peer protocol beyond its first three
 //! messages: workers do, and a crash of one touches no other resource. The only other
@@ -32,16 +33,17 @@ mod known_status;
 mod lifecycle;
 mod listener;
 mod meeting;
-mod pidfile;
+pub(crate) mod pidfile;
 mod queries;
 mod reactor;
 mod reload;
 mod requests;
 mod resolver;
 mod resources;
-mod signals;
+pub(crate) mod signals;
 mod startup;
 mod timers;
+mod witness;
 mod worker_messages;
 mod worker_process;
 

@@ -78,7 +78,7 @@ impl Wanted {
         managed
             .claims
             .hinder(self.guard, node, Instant::now(), Moment::now())
-            .map_err(|hindrance| Failure::new(ErrorCode::REFUSED, hindrance.to_string()))
+            .map_err(|hindrance| Failure::new(ErrorCode::CLAIMED, hindrance.to_string()))
     }
 }
 

@@ -13,17 +13,23 @@ use super::event_loop::{Daemon, Opened, Settings};
 use super::listener::{ListenError, Listener};
 use super::pidfile::{PidFile, PidFileError};
 use super::reload::{Loaded, load};
+use super::witness;
 use crate::config::ConfigError;
+use crate::config::address::AddressError;
 use crate::logging;
 use crate::wire::PROTOCOL_VERSION;
+use crate::witness::secret::SecretError;
+use crate::witness::store::StoreError;
 
 const EX_USAGE: u8 = 64;
+const EX_DATAERR: u8 = 65;
 const EX_OSERR: u8 = 71;
 const EX_TEMPFAIL: u8 = 75;
+const EX_CONFIG: u8 = 78;
 
 /// Why there is no daemon.
 #[derive(Debug, thiserror::Error)]
-enum StartError {
+pub(super) enum StartError {
     #[error(transparent)]
     Config(#[from] ConfigError),
     #[error(transparent)]
@@ -32,6 +38,12 @@ enum StartError {
     Listen(#[from] ListenError),
     #[error("no address of the configuration can be listened on")]
     NoAddress,
+    #[error("--listen: {0}")]
+    Address(#[from] AddressError),
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
     #[error("unable to {what}: {error}")]
     System {
         what: &'static str,
@@ -43,8 +55,14 @@ impl StartError {
     const fn exit_code(&self) -> u8 {
         match self {
             Self::Config(error) => error.exit_code(),
-            Self::PidFile(PidFileError::Held { .. }) => EX_TEMPFAIL,
+            Self::Address(_) => EX_USAGE,
+            Self::Secret(_) => EX_CONFIG,
+            Self::Store(StoreError::Damaged { .. }) => EX_DATAERR,
+            Self::PidFile(PidFileError::Held { .. }) | Self::Store(StoreError::Held(_)) => {
+                EX_TEMPFAIL
+            }
             Self::PidFile(PidFileError::Io { .. })
+            | Self::Store(StoreError::Io { .. })
             | Self::Listen(_)
             | Self::NoAddress
             | Self::System { .. } => EX_OSERR,
@@ -52,7 +70,7 @@ impl StartError {
     }
 }
 
-fn system(what: &'static str) -> impl Fn(io::Error) -> StartError {
+pub(super) fn system(what: &'static str) -> impl Fn(io::Error) -> StartError {
     move |error| StartError::System { what, error }
 }
 
@@ -68,7 +86,12 @@ pub fn main() -> ExitCode {
         }
     };
     logging::start(arguments.debug);
-    match run(&arguments) {
+    let result = if arguments.witness {
+        witness::run(&arguments)
+    } else {
+        run(&arguments)
+    };
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             log::error!("{error}");
@@ -80,7 +103,10 @@ pub fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> Result<(), StartError> {
     let settings = settings(arguments)?;
     let loaded = load(&settings)?;
-    let pidfile = open_pidfile(arguments, &loaded)?;
+    let pidfile = match pidfile_path(arguments, &loaded) {
+        Some(path) => open_pidfile(path)?,
+        None => None,
+    };
     let mut opened = match open(loaded, pidfile) {
         Ok(opened) => opened,
         Err((error, pidfile)) => {
@@ -95,12 +121,7 @@ fn run(arguments: &Arguments) -> Result<(), StartError> {
         remove(opened.pidfile);
         return Err(error);
     }
-    if let Some(pidfile) = &mut opened.pidfile
-        && let Err(error) = pidfile.write()
-    {
-        let path = pidfile.path().display();
-        log::warn!("Unable to write PID to a file {path}: {error}");
-    }
+    write(&mut opened.pidfile);
     let (mut daemon, mut poll) =
         Daemon::new(settings, opened).map_err(system("set up the event loop"))?;
     log::info!("Started successfully, running protocol version {PROTOCOL_VERSION}.");
@@ -123,14 +144,18 @@ fn settings(arguments: &Arguments) -> Result<Settings, StartError> {
     })
 }
 
-/// In the foreground there is a pid file only where one is named. One that another hastd holds is
-/// an error; one that can not be made is not, as in base hastd.
-fn open_pidfile(arguments: &Arguments, loaded: &Loaded) -> Result<Option<PidFile>, StartError> {
-    let path: &Path = match &arguments.pidfile {
-        Some(path) => path,
-        None if arguments.foreground => return Ok(None),
-        None => loaded.pidfile(),
-    };
+/// In the foreground there is a pid file only where one is named.
+fn pidfile_path<'a>(arguments: &'a Arguments, loaded: &'a Loaded) -> Option<&'a Path> {
+    match &arguments.pidfile {
+        Some(path) => Some(path),
+        None if arguments.foreground => None,
+        None => Some(loaded.pidfile()),
+    }
+}
+
+/// A pid file that another hastd holds is an error; one that can not be made is not, as in base
+/// hastd.
+pub(super) fn open_pidfile(path: &Path) -> Result<Option<PidFile>, StartError> {
     let absolute = std::path::absolute(path).map_err(system("find the working directory"))?;
     match PidFile::open(&absolute) {
         Ok(pidfile) => Ok(Some(pidfile)),
@@ -167,14 +192,24 @@ fn open(loaded: Loaded, pidfile: Option<PidFile>) -> Result<Opened, (StartError,
 }
 
 /// Leaves the terminal; the log goes to syslog from there on. There is only one thread yet.
-fn go_to_background() -> Result<(), StartError> {
+pub(super) fn go_to_background() -> Result<(), StartError> {
     nix::unistd::daemon(false, false)
         .map_err(|errno| system("go to the background")(errno.into()))?;
-    logging::to_syslog();
+    logging::to_syslog(logging::HASTD);
     Ok(())
 }
 
-fn remove(pidfile: Option<PidFile>) {
+/// Writes this process's number, now that it is the one that stays.
+pub(super) fn write(pidfile: &mut Option<PidFile>) {
+    if let Some(pidfile) = pidfile
+        && let Err(error) = pidfile.write()
+    {
+        let path = pidfile.path().display();
+        log::warn!("Unable to write PID to a file {path}: {error}");
+    }
+}
+
+pub(super) fn remove(pidfile: Option<PidFile>) {
     if let Some(pidfile) = pidfile
         && let Err(error) = pidfile.remove()
     {

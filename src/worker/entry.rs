@@ -105,6 +105,6 @@ fn set_logging(begin: &Begin) {
     logging::set_debug(begin.debug);
     logging::set_subject(&begin.resource.name, begin.assignment.role());
     if !begin.foreground {
-        logging::to_syslog();
+        logging::to_syslog(logging::HASTD);
     }
 }
