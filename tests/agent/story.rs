@@ -25,7 +25,10 @@ fn a_hard_reset_of_the_master_loses_nothing() {
     pair.b.until("master");
     pair.b.assert_serves();
     let changes = pair.b.changes();
-    assert_eq!(changes[..2], ["fence ", "zpool import -d /dev/hast -f tank"]);
+    assert_eq!(
+        changes[..2],
+        ["fence ", "zpool import -d /dev/hast -f tank"]
+    );
     pair.cluster.progress(&load, 500);
 
     // It comes back as what it should be: backup, with everything that was written meanwhile.
@@ -33,7 +36,11 @@ fn a_hard_reset_of_the_master_loses_nothing() {
     pair.a.start();
     pair.a.until("backup");
     pair.a.assert_bare();
-    assert_eq!(pair.a.machine("demotion").unwrap(), "240", "no fail-back by itself");
+    assert_eq!(
+        pair.a.machine("demotion").unwrap(),
+        "240",
+        "no fail-back by itself"
+    );
     pair.cluster.a.until_role("disk1", Role::Secondary);
     pair.cluster.b.until_complete("disk1");
     pair.cluster.b.until_complete("disk2");

@@ -14,7 +14,10 @@ fn the_nodes_change_places_and_back() {
     ] {
         new.until_role("disk1", Role::Secondary);
         let said = from.failover("switchover storage").success();
-        assert!(said.contains("wait for the peer to be primary ... done"), "{said}");
+        assert!(
+            said.contains("wait for the peer to be primary ... done"),
+            "{said}"
+        );
         from.assert_bare();
         assert_eq!(from.machine("carp").unwrap(), "BACKUP");
         to.until("master");
@@ -29,7 +32,10 @@ fn the_nodes_change_places_and_back() {
         let complete = || {
             let status = to.status()?;
             let resources = status["resources"].as_array()?.clone();
-            resources.iter().all(|it| it["status"] == "complete").then_some(())
+            resources
+                .iter()
+                .all(|it| it["status"] == "complete")
+                .then_some(())
         };
         crate::observe::wait_for("complete", || to.log(), complete);
     }
