@@ -18,6 +18,7 @@ fn dry_run(text: &str, words: &str) -> String {
 }
 
 const CONFIG: &str = r#"
+provider = "gate"
 [resource.disk1.on.hasta]
 local = "/dev/ada1"
 remote = "10.0.0.2"
