@@ -84,8 +84,14 @@ fn a_dry_run_prints_what_would_be_run() {
     assert_eq!(commands(&text), expected, "{text}");
 
     let forced = dry_run(CONFIG, "master --force storage");
-    assert!(forced.contains("hastctl role --force primary disk1 vol/disk2"), "{forced}");
-    assert!(forced.contains("zpool import -d /dev/hast -f zhast"), "{forced}");
+    assert!(
+        forced.contains("hastctl role --force primary disk1 vol/disk2"),
+        "{forced}"
+    );
+    assert!(
+        forced.contains("zpool import -d /dev/hast -f zhast"),
+        "{forced}"
+    );
     assert!(dry_run(CONFIG, "clear storage").contains("demotion=-240"));
     assert!(dry_run(CONFIG, "switchover storage").contains("tells the other node's hastd"));
 }
@@ -99,13 +105,22 @@ fn judge(sign: Sign, code: i32, output: &str) -> Seen {
 fn looks_tell_what_is_from_what_is_not_and_from_what_can_not_be_told() {
     let pool = || Sign::Pool("tank".to_owned());
     assert_eq!(judge(pool(), 0, "tank\n"), Seen::Yes);
-    assert_eq!(judge(pool(), 1, "cannot open 'tank': no such pool\n"), Seen::No);
-    assert!(matches!(judge(pool(), 1, "internal error"), Seen::Unknown(_)));
+    assert_eq!(
+        judge(pool(), 1, "cannot open 'tank': no such pool\n"),
+        Seen::No
+    );
+    assert!(matches!(
+        judge(pool(), 1, "internal error"),
+        Seen::Unknown(_)
+    ));
 
     let runs = || Sign::Runs("samba".to_owned());
     assert_eq!(judge(runs(), 0, "samba is running as pid 1."), Seen::Yes);
     assert_eq!(judge(runs(), 1, "samba is not running."), Seen::No);
-    assert!(matches!(judge(runs(), 1, "unknown directive 'onestatus'"), Seen::Unknown(_)));
+    assert!(matches!(
+        judge(runs(), 1, "unknown directive 'onestatus'"),
+        Seen::Unknown(_)
+    ));
 
     let mounted = || Sign::Mounted {
         device: PathBuf::from("/dev/hast/disk1"),
@@ -121,5 +136,8 @@ fn looks_tell_what_is_from_what_is_not_and_from_what_can_not_be_told() {
 
     let address = "em0: flags=1<UP>\n\tcarp: BACKUP vhid 3 advbase 1 advskew 0\n";
     assert_eq!(judge(Sign::Master(3), 0, address), Seen::No);
-    assert!(matches!(judge(Sign::Master(4), 0, address), Seen::Unknown(_)));
+    assert!(matches!(
+        judge(Sign::Master(4), 0, address),
+        Seen::Unknown(_)
+    ));
 }

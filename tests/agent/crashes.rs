@@ -14,14 +14,24 @@ fn a_way_up_that_a_crash_has_cut_off_is_undone_and_gone_again() {
     pair.a.kill();
     // The import goes on without it, and succeeds late.
     pair.a.heal("zpool import");
-    crate::observe::wait_for("the late import", || pair.a.log(), || pair.a.machine("pool.tank"));
+    crate::observe::wait_for(
+        "the late import",
+        || pair.a.log(),
+        || pair.a.machine("pool.tank"),
+    );
     pair.forget_calls();
     pair.a.start();
     pair.a.until("master");
     pair.a.assert_serves();
     let changes = pair.a.changes();
-    let pool: Vec<&String> = changes.iter().filter(|it| it.starts_with("zpool")).collect();
-    assert_eq!(pool, ["zpool export tank", "zpool import -d /dev/hast tank"]);
+    let pool: Vec<&String> = changes
+        .iter()
+        .filter(|it| it.starts_with("zpool"))
+        .collect();
+    assert_eq!(
+        pool,
+        ["zpool export tank", "zpool import -d /dev/hast tank"]
+    );
 }
 
 #[test]
@@ -45,7 +55,10 @@ fn a_master_is_found_again_and_left_alone() {
     pair.a.until("master");
     pair.a.assert_serves();
     let changes = pair.a.changes();
-    assert!(changes.contains(&"zpool export tank".to_owned()), "{changes:?}");
+    assert!(
+        changes.contains(&"zpool export tank".to_owned()),
+        "{changes:?}"
+    );
 }
 
 #[test]

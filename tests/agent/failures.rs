@@ -102,7 +102,10 @@ fn without_its_peer_a_node_does_what_the_policy_says() {
     let changes = pair.b.changes();
     assert!(changes.contains(&"fence ".to_owned()), "{changes:?}");
     // Nobody has seen this pool exported; and nothing forces it.
-    assert!(changes.contains(&"zpool import -d /dev/hast tank".to_owned()), "{changes:?}");
+    assert!(
+        changes.contains(&"zpool import -d /dev/hast tank".to_owned()),
+        "{changes:?}"
+    );
     std::fs::remove_file(pair.cluster.path("twice")).unwrap();
 }
 

@@ -1,6 +1,7 @@
 //! Real agents with real pairs of hastd, and stand-ins for the machine's programs: what devd, people and failures do
 //! to them. Every wait is bounded; nothing is left behind.
-#![allow(clippy::unwrap_used)] // helpers of tests are tests too
+#![allow(clippy::unwrap_used)]
+// helpers of tests are tests too
 // Shared with the tests of clusters, or of use to some tests only.
 #![allow(dead_code)]
 

@@ -35,9 +35,14 @@ impl Member {
         }
         for program in PROGRAMS.into_iter().chain(["fence"]) {
             let path = folder.join("bin").join(program);
-            fs::write(&path, include_str!("standin.sh")).unwrap();
-            fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
+            write_program(&path, include_str!("standin.sh"));
         }
+        let devd = format!(
+            "#!/bin/sh\nexec {} event -c {}/hast.conf -n {name} \"$@\" > /dev/null 2>&1\n",
+            env!("CARGO_BIN_EXE_hast-failover"),
+            folder.display(),
+        );
+        write_program(&folder.join("devd"), &devd);
         fs::copy(root.join("hast.conf"), folder.join("hast.conf")).unwrap();
         fs::write(folder.join("calls"), "").unwrap();
         fs::write(folder.join("fence"), "0").unwrap();
@@ -106,7 +111,13 @@ impl Member {
     #[track_caller]
     pub fn assert_bare(&self) {
         for thing in ["pool.tank", "service.samba", "service.nfs"] {
-            assert_eq!(self.machine(thing), None, "{thing} on {}: {}", self.name, self.log());
+            assert_eq!(
+                self.machine(thing),
+                None,
+                "{thing} on {}: {}",
+                self.name,
+                self.log()
+            );
         }
         assert!(!self.is_mounted());
     }
@@ -115,7 +126,12 @@ impl Member {
     #[track_caller]
     pub fn assert_serves(&self) {
         for thing in ["pool.tank", "service.samba", "service.nfs"] {
-            assert!(self.machine(thing).is_some(), "{thing} on {}: {}", self.name, self.log());
+            assert!(
+                self.machine(thing).is_some(),
+                "{thing} on {}: {}",
+                self.name,
+                self.log()
+            );
         }
         assert!(self.is_mounted());
     }
@@ -146,9 +162,16 @@ impl Member {
     #[track_caller]
     pub fn until_called(&self, call: &str) {
         let calls = || fs::read_to_string(self.folder.join("calls")).unwrap();
-        wait_for(call, || self.log(), || {
-            calls().lines().any(|line| line.starts_with(call)).then_some(())
-        });
+        wait_for(
+            call,
+            || self.log(),
+            || {
+                calls()
+                    .lines()
+                    .any(|line| line.starts_with(call))
+                    .then_some(())
+            },
+        );
     }
 
     pub fn log(&self) -> String {
@@ -192,12 +215,16 @@ impl Member {
             .stderr(log)
             .process_group(0);
         let mut child = command.spawn().unwrap();
-        wait_for("the agent answers", || self.log(), || {
-            if let Some(status) = child.try_wait().unwrap() {
-                panic!("the agent ended with {status}: {}", self.log());
-            }
-            self.status()
-        });
+        wait_for(
+            "the agent answers",
+            || self.log(),
+            || {
+                if let Some(status) = child.try_wait().unwrap() {
+                    panic!("the agent ended with {status}: {}", self.log());
+                }
+                self.status()
+            },
+        );
         self.child = Some(child);
     }
 
@@ -222,10 +249,14 @@ impl Member {
     #[track_caller]
     pub fn until(&self, state: &str) {
         let what = format!("{} is {state}", self.name);
-        wait_for(&what, || self.log(), || {
-            let status = self.status()?;
-            (status["state"] == state && status["step"].is_null()).then_some(())
-        });
+        wait_for(
+            &what,
+            || self.log(),
+            || {
+                let status = self.status()?;
+                (status["state"] == state && status["step"].is_null()).then_some(())
+            },
+        );
     }
 
     /// Waits until the copy is known to be as fresh as one that may be promoted alone.
@@ -235,10 +266,30 @@ impl Member {
         wait_for(&what, || self.log(), || self.says("fresh_seconds"));
     }
 
+    /// Waits until the agent knows that both copies of everything are equal.
+    #[track_caller]
+    pub fn until_complete(&self) {
+        let what = format!("{} is complete", self.name);
+        wait_for(
+            &what,
+            || self.log(),
+            || {
+                let status = self.status()?;
+                let resources = status["resources"].as_array()?.clone();
+                let complete = resources.iter().all(|it| it["status"] == "complete");
+                complete.then_some(())
+            },
+        );
+    }
+
     /// Waits until the log has this.
     #[track_caller]
     pub fn until_logged(&self, text: &str) {
-        wait_for(text, || self.log(), || self.log().contains(text).then_some(()));
+        wait_for(
+            text,
+            || self.log(),
+            || self.log().contains(text).then_some(()),
+        );
     }
 
     fn pid(&self) -> Pid {
@@ -261,8 +312,17 @@ impl Member {
         self.signal(Signal::SIGTERM);
         let mut child = self.child.take().expect("it runs");
         let status = wait_within(&mut child, LIMIT);
-        assert!(status.is_some_and(|it| it.success()), "{status:?}: {}", self.log());
+        assert!(
+            status.is_some_and(|it| it.success()),
+            "{status:?}: {}",
+            self.log()
+        );
     }
+}
+
+fn write_program(path: &Path, text: &str) {
+    fs::write(path, text).unwrap();
+    fs::set_permissions(path, Permissions::from_mode(0o755)).unwrap();
 }
 
 impl Drop for Member {

@@ -24,7 +24,10 @@ fn a_program_ends_with_its_code_and_its_words() {
     let programs = Programs::default();
     let run = |script| programs.run(&shell(script), LONG);
     assert_eq!(run("exit 0"), ended(0, ""));
-    assert_eq!(run("echo out; echo err >&2; exit 7"), ended(7, "out\nerr\n"));
+    assert_eq!(
+        run("echo out; echo err >&2; exit 7"),
+        ended(7, "out\nerr\n")
+    );
     match run("kill -9 $$") {
         Ran::Ended { code: None, output } => assert!(output.contains("signal 9"), "{output}"),
         other => panic!("{other:?}"),
@@ -45,7 +48,11 @@ fn what_takes_too_long_is_killed_with_all_that_it_has_started() {
     let ran = Programs::default().run(&shell(&script), Duration::from_millis(300));
     assert_eq!(ran, Ran::Overdue);
     assert!(since.elapsed() < LONG);
-    let pid: i32 = std::fs::read_to_string(&pid).unwrap().trim().parse().unwrap();
+    let pid: i32 = std::fs::read_to_string(&pid)
+        .unwrap()
+        .trim()
+        .parse()
+        .unwrap();
     crate::support::eventually("its child is gone", || {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
         let gone = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), None).is_err();
@@ -64,7 +71,10 @@ fn a_daemon_that_stays_is_not_waited_for_and_may_print() {
         go.display(),
         done.display()
     );
-    assert_eq!(Programs::default().run(&shell(&script), LONG), ended(0, "started\n"));
+    assert_eq!(
+        Programs::default().run(&shell(&script), LONG),
+        ended(0, "started\n")
+    );
     std::fs::write(go, "").unwrap();
     crate::support::eventually("the daemon goes on", || done.exists());
 }
@@ -73,7 +83,10 @@ fn a_daemon_that_stays_is_not_waited_for_and_may_print() {
 fn much_output_is_cut_and_an_error_shows_its_end() {
     let ran = Programs::default().run(&shell("yes 2>/dev/null | head -c 3000000; exit 3"), LONG);
     match ran {
-        Ran::Ended { code: Some(3), output } => assert_eq!(output.len(), 1 << 20),
+        Ran::Ended {
+            code: Some(3),
+            output,
+        } => assert_eq!(output.len(), 1 << 20),
         other => panic!("{other:?}"),
     }
     assert_eq!(shown("\n one \n\n two\n"), "one; two");

@@ -15,7 +15,9 @@ fn nonsense_is_answered_or_hung_up_on_and_harms_nobody() {
     assert_eq!(mode & 0o777, 0o600);
     let say = |bytes: &[u8]| {
         let mut stream = UnixStream::connect(&path).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        stream
+            .set_read_timeout(Some(Duration::from_secs(30)))
+            .unwrap();
         // It may have hung up before all of it was said.
         let _ = stream.write_all(bytes);
         let _ = stream.shutdown(std::net::Shutdown::Write);
@@ -54,7 +56,10 @@ fn commands_say_what_is_wrong_with_the_right_code() {
     assert_eq!(code("status other"), Some(69));
     assert_eq!(code("nonsense"), Some(64));
     let checked = pair.a.failover("check").success();
-    assert!(checked.contains("storage: disk1, disk2; 1@em0"), "{checked}");
+    assert!(
+        checked.contains("storage: disk1, disk2; 1@em0"),
+        "{checked}"
+    );
 
     pair.a.end();
     let event = pair.a.failover("event 1@em0 MASTER");
