@@ -14,7 +14,13 @@ use crate::mdoc::{Page, arguments, flags};
 use crate::support::{run, tool};
 use crate::{read, root};
 
-const PAGES: [&str; 3] = ["hast.conf.5", "hastctl.8", "hastd.8"];
+const PAGES: [&str; 5] = [
+    "hast-failover.8",
+    "hast-failover.toml.5",
+    "hast.conf.5",
+    "hastctl.8",
+    "hastd.8",
+];
 
 #[test]
 fn pages_are_clean() {
@@ -175,7 +181,7 @@ fn hastd_page_has_the_variables_and_commands_of_the_service() {
 }
 
 /// The text of the sources, with string literals that go over several lines made whole.
-fn sources() -> String {
+pub fn sources() -> String {
     let mut folders = vec![root().join("src")];
     let mut text = String::new();
     while let Some(folder) = folders.pop() {
