@@ -222,7 +222,7 @@ impl Settled {
         listener.set_nonblocking(true).unwrap();
         let port = listener.local_addr().unwrap().port();
         let (end, ended) = UnixStream::pair().unwrap();
-        let before = Instant::now() - LONGEST - MARGIN;
+        let before = Instant::now().checked_sub(LONGEST + MARGIN).unwrap();
         let mut server = Server::new(vec![listener.into()], secret(), store, before);
         let thread = std::thread::spawn(move || server.run(ended.as_fd(), || true));
         Self {

@@ -4,7 +4,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use hast::witness::client::WitnessError;
-use hast::witness::leases::LONGEST;
+use hast::witness::leases::{LONGEST, MARGIN};
 use hast::witness::message::{Copies, MessageError, Refusal, Request};
 
 use crate::harness::{Place, Raw, Settled, acquire, acquire_saying, client, records};
@@ -119,7 +119,7 @@ fn killed_it_remembers_who_is_alone_and_grants_nothing_new() {
     let client = client(witness.port);
     let view = client.look("g").unwrap();
     assert_eq!(view.alone.as_deref(), Some("a"));
-    let quiet = LONGEST - Duration::from_secs(20)..=LONGEST + Duration::from_secs(1);
+    let quiet = LONGEST / 2..=LONGEST + MARGIN;
     assert!(quiet.contains(&view.quiet), "{view:?}");
     let refused = refusal(acquire(&client, "b"));
     assert!(matches!(refused, Refusal::Held { by, left } if by == "a" && quiet.contains(&left)));

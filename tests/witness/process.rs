@@ -47,7 +47,7 @@ fn it_goes_to_the_background_once_and_leaves_on_sigterm() {
         command.arg("-P").arg(&pidfile);
     });
     assert_eq!(code, 75, "{said}");
-    assert!(said.contains(&format!("pid: {}", pid)), "{said}");
+    assert!(said.contains(&format!("pid: {pid}")), "{said}");
 
     acquire(&client, "a").unwrap();
     kill(Pid::from_raw(pid), Signal::SIGTERM).unwrap();
