@@ -273,13 +273,13 @@ impl Raw {
         self.stream.write_all(bytes).unwrap();
     }
 
-    /// The answer to a request with this code, and its frame.
-    pub fn hear(&mut self, code: &Code) -> (Nv, Vec<u8>) {
+    /// The answer to a request with this code.
+    pub fn hear(&mut self, code: &Code) -> Nv {
         let mut frame = Vec::new();
         self.stream.read_to_end(&mut frame).unwrap();
         assert_eq!(protocol::frame_size(&frame), Ok(frame.len()), "and no more");
         let (body, _) = protocol::open(&secret(), Kind::Answer, code, &frame).unwrap();
-        (body, frame)
+        body
     }
 
     /// The witness closes without a word.
@@ -290,5 +290,41 @@ impl Raw {
             Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => {}
             other => panic!("the connection should have ended: {other:?}"),
         }
+    }
+}
+
+/// What went through between a client and a witness.
+pub struct Recorded {
+    pub greeting: Vec<u8>,
+    pub request: Vec<u8>,
+    pub answer: Vec<u8>,
+    /// When the request had come.
+    pub asked: Instant,
+}
+
+/// Passes one exchange of a client on to the witness at a port; the answer late.
+pub fn pass_on(listener: &TcpListener, port: u16, late: Duration) -> Recorded {
+    let (mut client, _) = listener.accept().unwrap();
+    let mut witness = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+    let mut greeting = vec![0; GREETING_SIZE];
+    witness.read_exact(&mut greeting).unwrap();
+    client.write_all(&greeting).unwrap();
+    let mut request = Vec::new();
+    while request.len() < protocol::frame_size(&request).unwrap() {
+        let mut byte = [0];
+        client.read_exact(&mut byte).unwrap();
+        request.extend_from_slice(&byte);
+    }
+    let asked = Instant::now();
+    witness.write_all(&request).unwrap();
+    let mut answer = Vec::new();
+    witness.read_to_end(&mut answer).unwrap();
+    std::thread::sleep(late);
+    client.write_all(&answer).unwrap();
+    Recorded {
+        greeting,
+        request,
+        answer,
+        asked,
     }
 }

@@ -1,5 +1,6 @@
 //! Leases, asked for by clients.
 
+use std::net::TcpListener;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -7,7 +8,7 @@ use hast::witness::client::WitnessError;
 use hast::witness::leases::{LONGEST, MARGIN};
 use hast::witness::message::{Copies, MessageError, Refusal, Request};
 
-use crate::harness::{Place, Raw, Settled, acquire, acquire_saying, client, records};
+use crate::harness::{Place, Raw, Settled, acquire, acquire_saying, client, pass_on, records};
 
 #[track_caller]
 fn refusal<T>(result: Result<T, WitnessError>) -> Refusal {
@@ -42,6 +43,19 @@ fn a_lease_passes_to_the_other_when_it_has_run_out_and_not_before() {
     assert!(granted > grant.until);
     let refused = refusal(acquire(&one, "a"));
     assert!(matches!(refused, Refusal::Held { by, .. } if by == "b"));
+}
+
+#[test]
+fn the_time_counts_from_before_the_witness_is_asked() {
+    let witness = Settled::start();
+    let port = witness.port;
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let client = client(listener.local_addr().unwrap().port());
+    let late = Duration::from_millis(500);
+    let line = thread::spawn(move || pass_on(&listener, port, late));
+    let grant = acquire(&client, "a").unwrap();
+    let asked = line.join().unwrap().asked;
+    assert!(grant.until <= asked + Duration::from_secs(3));
 }
 
 #[test]
@@ -168,7 +182,7 @@ fn what_was_given_up_is_not_done_after_what_was_asked_next() {
     });
     acquire(&client, "a").unwrap();
     late.send(&release.bytes);
-    let (answer, _) = late.hear(&release.code);
+    let answer = late.hear(&release.code);
     assert_eq!(answer.str("reason"), Some("overtaken"));
     refusal(acquire(&client, "b"));
 }

@@ -48,7 +48,7 @@ fn slow_bytes_are_taken_until_the_time_is_over() {
     for byte in &sealed.bytes {
         fair.send(&[*byte]);
     }
-    assert_eq!(fair.hear(&sealed.code).0.str("answer"), Some("view"));
+    assert_eq!(fair.hear(&sealed.code).str("answer"), Some("view"));
 
     let began = Instant::now();
     let mut slow = Raw::connect(witness.port);
