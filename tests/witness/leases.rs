@@ -4,11 +4,14 @@ use std::net::TcpListener;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use hast::witness::client::WitnessError;
+use hast::config::Address;
+use hast::witness::client::{Witness, WitnessError};
 use hast::witness::leases::{LONGEST, MARGIN};
 use hast::witness::message::{Copies, MessageError, Refusal, Request};
 
-use crate::harness::{Place, Raw, Settled, acquire, acquire_saying, client, pass_on, records};
+use crate::harness::{
+    Place, Raw, Settled, acquire, acquire_saying, client, pass_on, records, secret,
+};
 
 #[track_caller]
 fn refusal<T>(result: Result<T, WitnessError>) -> Refusal {
@@ -43,6 +46,13 @@ fn a_lease_passes_to_the_other_when_it_has_run_out_and_not_before() {
     assert!(granted > grant.until);
     let refused = refusal(acquire(&one, "a"));
     assert!(matches!(refused, Refusal::Held { by, .. } if by == "b"));
+}
+
+#[test]
+fn a_witness_may_be_known_by_its_name() {
+    let witness = Settled::start();
+    let address = Address::parse(&format!("localhost:{}", witness.port), 0).unwrap();
+    acquire(&Witness::new(address, secret()), "a").unwrap();
 }
 
 #[test]

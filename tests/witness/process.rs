@@ -24,6 +24,17 @@ fn it_ends_cleanly_on_either_signal() {
     }
 }
 
+/// Ends a process in the background, however the test ends.
+struct End(Pid);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let _ = kill(self.0, Signal::SIGKILL);
+        }
+    }
+}
+
 #[test]
 fn it_goes_to_the_background_once_and_leaves_on_sigterm() {
     let place = Place::new();
@@ -36,6 +47,7 @@ fn it_goes_to_the_background_once_and_leaves_on_sigterm() {
         let text = fs::read_to_string(&pidfile).unwrap_or_default();
         text.parse().inspect(|number| pid = *number).is_ok()
     });
+    let _end = End(Pid::from_raw(pid));
     let client = client(port);
     acquire(&client, "a").unwrap();
 

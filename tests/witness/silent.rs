@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use hast::witness::client::{LIMIT, WitnessError};
 use hast::witness::message::Request;
+use hast::witness::protocol::GREETING_SIZE;
 
 use crate::harness::{PROMPTLY, Place, Raw, acquire, client, free_port, records};
 
@@ -20,19 +21,46 @@ fn three_hundred_silent_connections_hold_nobody_up() {
     let witness = place.start();
     let client = client(witness.port);
     let connect = |_| TcpStream::connect(("127.0.0.1", witness.port)).unwrap();
-    let mut silent: Vec<TcpStream> = (0..300).map(connect).collect();
+    let silent: Vec<TcpStream> = (0..300).map(connect).collect();
     let before = Instant::now();
     acquire(&client, "a").unwrap();
     assert!(before.elapsed() < PROMPTLY, "{:?}", before.elapsed());
-    // The oldest had to make room; all have had the challenge, and nothing else.
+    assert_made_room(&silent[250]);
+    drop(silent);
+}
+
+/// From several addresses, each with fewer than one may have.
+#[cfg(target_os = "linux")]
+#[test]
+fn connections_of_all_together_are_bounded() {
+    use socket2::{Domain, Socket, Type};
+
+    let place = Place::new();
+    let witness = place.start();
+    let address = std::net::SocketAddr::from(([127, 0, 0, 1], witness.port));
+    let connect = |number: u8| {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        let source = std::net::SocketAddr::from(([127, 0, 7, 1 + number % 20], 0));
+        socket.bind(&source.into()).unwrap();
+        socket.connect(&address.into()).unwrap();
+        TcpStream::from(socket)
+    };
+    let mut silent: Vec<TcpStream> = (0..150).map(connect).collect();
+    silent.extend((0..120).map(connect));
+    assert_made_room(&silent[0]);
+}
+
+/// A silent connection was closed long before its time, with nothing said but the challenge.
+#[track_caller]
+fn assert_made_room(mut silent: &TcpStream) {
+    silent.set_read_timeout(Some(PROMPTLY)).unwrap();
     let mut words = Vec::new();
-    silent[0].set_read_timeout(Some(PROMPTLY)).unwrap();
-    match silent[0].read_to_end(&mut words) {
+    match silent.read_to_end(&mut words) {
         Ok(_) => {}
         Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => {}
         Err(error) => panic!("it should have been closed: {error}"),
     }
-    assert!(words.len() <= 33);
+    assert!(words.len() <= GREETING_SIZE);
 }
 
 #[test]
