@@ -8,7 +8,7 @@
 //! | [`reactor`], [`timers`] | what the loop waits for |
 //! | [`lifecycle`] | decides what a resource does next |
 //! | [`resources`], [`worker_process`] | carries that out |
-//! | [`control_server`], [`requests`] | hastctl: connections, meaning |
+//! | [`control_server`], [`requests`], [`role_change`] | hastctl: connections, meaning |
 //! | [`meeting`], [`incoming`], [`queries`] | peers: connections, meaning |
 //! | [`claims`] | what the other node has said of a resource |
 //! | [`connector`], [`resolver`] | connections and names for workers |
@@ -40,6 +40,7 @@ mod reload;
 mod requests;
 mod resolver;
 mod resources;
+mod role_change;
 pub(crate) mod signals;
 mod startup;
 mod timers;

@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use hast::failover::commands::{Look, Seen, Sign};
+use hast::config::{Config, NodeNames, Provider};
+use hast::failover::commands::{Device, Look, Seen, Sign};
 
 use crate::support::run;
 
@@ -18,6 +19,7 @@ fn dry_run(text: &str, words: &str) -> String {
 }
 
 const CONFIG: &str = r#"
+provider = "nbd"
 [resource.disk1.on.hasta]
 local = "/dev/ada1"
 remote = "10.0.0.2"
@@ -54,12 +56,12 @@ fn a_dry_run_prints_what_would_be_run() {
     let expected = [
         "hastctl status disk1 vol/disk2",
         "hastctl role primary disk1 vol/disk2",
-        "test -c /dev/hast/disk1  # until it is there",
-        "test -c /dev/hast/vol/disk2  # until it is there",
+        "test -S /var/run/hast/disk1.nbd  # until it is there",
+        "test -S /var/run/hast/vol.disk2.nbd  # until it is there",
         "hastctl status disk1 vol/disk2  # until it is complete",
         "/sbin/zpool import -d /dev/hast zhast",
-        "/sbin/fsck -t ufs -p /dev/hast/vol/disk2",
-        "/sbin/mount -o noatime /dev/hast/vol/disk2 '/data disk'",
+        "/sbin/fsck -t ufs -p /var/run/hast/vol.disk2.nbd",
+        "/sbin/mount -o noatime /var/run/hast/vol.disk2.nbd '/data disk'",
         "/usr/sbin/service samba_server onestart",
         "/sbin/ifconfig em0 vhid 1 state master",
         "/bin/echo up",
@@ -93,6 +95,19 @@ fn a_dry_run_prints_what_would_be_run() {
     );
     assert!(dry_run(CONFIG, "clear storage").contains("demotion=-240"));
     assert!(dry_run(CONFIG, "switchover storage").contains("tells the other node's hastd"));
+}
+
+#[test]
+fn devices_of_geom_gate_are_waited_for_by_their_names() {
+    let node = NodeNames::named("hasta");
+    let config = Config::parse(CONFIG, Path::new("hast.toml"), &node).unwrap();
+    let devices = config.resources.iter().map(|resource| {
+        let mut resource = resource.clone();
+        resource.provider = Provider::Gate;
+        Device::of(&resource)
+    });
+    let expected = ["/dev/hast/disk1", "/dev/hast/vol/disk2"].map(|path| Device::Gate(path.into()));
+    assert_eq!(devices.collect::<Vec<_>>(), expected);
 }
 
 fn judge(sign: Sign, code: i32, output: &str) -> Seen {

@@ -35,9 +35,14 @@ impl Member {
         }
         for program in PROGRAMS.into_iter().chain(["fence"]) {
             let path = folder.join("bin").join(program);
-            fs::write(&path, include_str!("standin.sh")).unwrap();
-            fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
+            write_program(&path, include_str!("standin.sh"));
         }
+        let devd = format!(
+            "#!/bin/sh\nexec {} event -c {}/hast.conf -n {name} \"$@\" > /dev/null 2>&1\n",
+            env!("CARGO_BIN_EXE_hast-failover"),
+            folder.display(),
+        );
+        write_program(&folder.join("devd"), &devd);
         fs::copy(root.join("hast.conf"), folder.join("hast.conf")).unwrap();
         fs::write(folder.join("calls"), "").unwrap();
         fs::write(folder.join("fence"), "0").unwrap();
@@ -261,6 +266,22 @@ impl Member {
         wait_for(&what, || self.log(), || self.says("fresh_seconds"));
     }
 
+    /// Waits until the agent knows that both copies of everything are equal.
+    #[track_caller]
+    pub fn until_complete(&self) {
+        let what = format!("{} is complete", self.name);
+        wait_for(
+            &what,
+            || self.log(),
+            || {
+                let status = self.status()?;
+                let resources = status["resources"].as_array()?.clone();
+                let complete = resources.iter().all(|it| it["status"] == "complete");
+                complete.then_some(())
+            },
+        );
+    }
+
     /// Waits until the log has this.
     #[track_caller]
     pub fn until_logged(&self, text: &str) {
@@ -297,6 +318,11 @@ impl Member {
             self.log()
         );
     }
+}
+
+fn write_program(path: &Path, text: &str) {
+    fs::write(path, text).unwrap();
+    fs::set_permissions(path, Permissions::from_mode(0o755)).unwrap();
 }
 
 impl Drop for Member {

@@ -26,6 +26,10 @@ impl Pair {
             b: Member::new("nodeb", &root, group),
             cluster,
         };
+        for (one, other) in [(&pair.a, &pair.b), (&pair.b, &pair.a)] {
+            let folder = other.folder.to_str().unwrap();
+            fs::write(one.folder.join("other"), folder).unwrap();
+        }
         pair.a.start();
         pair.b.start();
         pair.a.until("backup");
@@ -42,9 +46,15 @@ impl Pair {
         for resource in &pair.cluster.setup.resources {
             pair.cluster.a.until_complete(resource);
         }
+        pair.a.until_complete();
         pair.b.until_fresh();
         pair.forget_calls();
         pair
+    }
+
+    /// From now on the address is at the other node where one node gives it away.
+    pub fn let_the_address_move(&self) {
+        fs::write(self.cluster.path("address-moves"), "").unwrap();
     }
 
     pub fn forget_calls(&self) {

@@ -57,7 +57,16 @@ service)
     esac ;;
 ifconfig)
     if [ "$4" = state ]; then
-        echo "$5" | tr a-z A-Z > "$state/carp"
+        word=$(echo "$5" | tr a-z A-Z)
+        echo "$word" > "$state/carp"
+        "$here/devd" 1@em0 "$word" &
+        # What CARP does by itself, where the test wants it.
+        if [ -e "$here/../address-moves" ]; then
+            [ "$word" = MASTER ] && word=BACKUP || word=MASTER
+            other=$(cat "$here/other")
+            echo "$word" > "$other/machine/carp"
+            "$other/devd" 1@em0 "$word" &
+        fi
     else
         printf '%s: flags=8943<UP> mtu 1500\n\tinet 10.0.0.9 netmask 0xffffffff vhid 1\n' "$1"
         printf '\tcarp: %s vhid 1 advbase 1 advskew 0\n' "$(cat "$state/carp")"

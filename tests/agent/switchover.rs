@@ -1,11 +1,14 @@
 //! Changing places on purpose.
 
+use nix::sys::signal::Signal;
+
 use crate::pair::Pair;
 use hast::terms::Role;
 
 #[test]
 fn the_nodes_change_places_and_back() {
     let pair = Pair::with_master("");
+    pair.let_the_address_move();
     let why = pair.b.failover("switchover storage").failure();
     assert!(why.contains("run it on the master"), "{why}");
     for (from, to, old, new) in [
@@ -29,21 +32,20 @@ fn the_nodes_change_places_and_back() {
         new.until_complete("disk2");
         // Its agent has to have seen that, too.
         from.until_fresh();
-        let complete = || {
-            let status = to.status()?;
-            let resources = status["resources"].as_array()?.clone();
-            resources
-                .iter()
-                .all(|it| it["status"] == "complete")
-                .then_some(())
-        };
-        crate::observe::wait_for("complete", || to.log(), complete);
+        to.until_complete();
     }
 }
 
 #[test]
 fn a_switchover_that_the_peer_does_not_follow_is_taken_back() {
-    let mut pair = Pair::with_master("[group.storage.limits]\ntakeover = 3");
+    let mut pair = Pair::with_master("");
+    // A master keeps what it has when its configuration changes.
+    pair.a.write_config("[group.storage.limits]\ntakeover = 3");
+    pair.a.signal(Signal::SIGHUP);
+    pair.a.until_logged("Reloaded.");
+    pair.a.until("master");
+    pair.a.until_complete();
+    assert_eq!(pair.a.changes(), [] as [&str; 0]);
     // The invitation goes unheard.
     pair.b.kill();
     let why = pair.a.failover("switchover storage").failure();
