@@ -26,6 +26,7 @@ mod sysexits {
     pub const EX_USAGE: u8 = 64;
     pub const EX_DATAERR: u8 = 65;
     pub const EX_UNAVAILABLE: u8 = 69;
+    pub const EX_SOFTWARE: u8 = 70;
     pub const EX_IOERR: u8 = 74;
     pub const EX_TEMPFAIL: u8 = 75;
     pub const EX_PROTOCOL: u8 = 76;
@@ -107,7 +108,7 @@ struct GroupArguments {
     /// Only print the steps, as commands
     #[arg(long)]
     dry_run: bool,
-    /// Name of the group
+    /// Name of the group; all of them but for 'master': all
     #[arg(value_name = "group")]
     group: String,
 }
@@ -324,9 +325,22 @@ fn event(arguments: &EventArguments) -> Result<u8, Failure> {
     }
 }
 
+/// The word for every group.
+const ALL: &str = "all";
+
 /// `master`, `backup`, `switchover` and `clear`
 fn change(arguments: &GroupArguments, request: &Request) -> Result<u8, Failure> {
     let (config, settings) = configuration(&arguments.common)?;
+    if arguments.group == ALL && !matches!(request, Request::Master { .. }) {
+        if !arguments.dry_run {
+            return follow::follow_all(&settings, request);
+        }
+        for group in &settings.groups {
+            print(&format!("# group {}\n", group.name))?;
+            print(&dry_run::text(&settings, &config, group, request))?;
+        }
+        return Ok(0);
+    }
     let Some(group) = settings.group(&arguments.group) else {
         let what = format!(
             "there is no group '{}' in the configuration",
@@ -338,7 +352,7 @@ fn change(arguments: &GroupArguments, request: &Request) -> Result<u8, Failure> 
         print(&dry_run::text(&settings, &config, group, request))?;
         return Ok(0);
     }
-    follow::follow(&settings, request)
+    follow::follow(&settings, request, None)
 }
 
 fn status(arguments: &StatusArguments) -> Result<u8, Failure> {

@@ -118,6 +118,14 @@ impl Step {
         }
     }
 
+    /// Whether it does nothing but wait, and ends when it is hurried.
+    pub const fn only_waits(&self) -> bool {
+        matches!(
+            self,
+            Self::WaitForHastd | Self::WaitForDevices | Self::WaitForPeer | Self::WaitForTakeover
+        )
+    }
+
     /// The same with force, where there is such a thing.
     pub fn forced(&self) -> Option<Self> {
         match self {

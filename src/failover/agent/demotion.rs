@@ -180,3 +180,7 @@ impl Demotion {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "demotion_tests.rs"]
+mod tests;

@@ -73,6 +73,11 @@ impl Agent {
 
     /// Takes a new configuration for the groups that are settled. The others keep theirs, which is said.
     pub fn reload(&self, settings: &Settings, config: &Config) {
+        self.shared
+            .demotion
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|name| settings.group(name).is_some());
         let mut groups = self.groups();
         let mut kept = Vec::new();
         let mut wanted: Vec<Definition> = settings

@@ -7,7 +7,7 @@ use crate::failover::agent::protocol::{Ended, GroupReport, ResourceReport};
 /// Columns between which two spaces are left at least.
 const HEADINGS: [&str; 5] = ["Group", "State", "CARP", "Peer", "Step"];
 
-/// The table, and below it what is wrong; with the last steps of each group where more is wanted.
+/// The table, and below it what is wrong and the last step of each group; all that are known where more is wanted.
 pub fn status(groups: &[GroupReport], more: bool) -> String {
     let mut rows = vec![HEADINGS.map(str::to_owned)];
     rows.extend(groups.iter().map(row));
@@ -30,11 +30,14 @@ pub fn status(groups: &[GroupReport], more: bool) -> String {
             put(&mut text, format_args!("{}: {remark}\n", group.group));
         }
     }
-    if more {
-        for group in groups {
-            for step in &group.steps {
-                put(&mut text, format_args!("{}: {}\n", group.group, line(step)));
-            }
+    for group in groups {
+        let from = if more {
+            0
+        } else {
+            group.steps.len().saturating_sub(1)
+        };
+        for step in &group.steps[from..] {
+            put(&mut text, format_args!("{}: {}\n", group.group, line(step)));
         }
     }
     text
@@ -116,7 +119,7 @@ mod tests {
 
     #[test]
     fn the_table_has_a_row_a_group_and_says_what_is_wrong() {
-        let report = GroupReport {
+        let mut report = GroupReport {
             group: "storage".to_owned(),
             state: "backup".to_owned(),
             step: None,
@@ -149,9 +152,21 @@ mod tests {
             storage  backup  MASTER  degraded  -\n\
             storage: the last way up failed: import pool zhast: no\n\
             storage: this node's CARP demotion is raised; 'hast-failover clear' lowers it\n\
-            storage: disk1 (secondary): no peer\n";
+            storage: disk1 (secondary): no peer\n\
+            storage: import pool zhast: no (1.2 s)\n";
         assert_eq!(status(std::slice::from_ref(&report), false), expected);
-        let more = format!("{expected}storage: import pool zhast: no (1.2 s)\n");
-        assert_eq!(status(&[report], true), more);
+        let first = Ended {
+            what: "wait for hastd".to_owned(),
+            done: true,
+            outcome: "done".to_owned(),
+            milliseconds: 0,
+            at: 0,
+        };
+        report.steps.insert(0, first);
+        let all = status(&[report], true);
+        assert!(
+            all.contains("storage: wait for hastd: done (0.0 s)\nstorage: import"),
+            "{all}"
+        );
     }
 }

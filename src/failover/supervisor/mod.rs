@@ -431,13 +431,20 @@ impl Supervisor {
         let Some(step) = self.performing.take() else {
             return;
         };
-        self.hurried = false;
+        let hurried = std::mem::take(&mut self.hurried);
         match step {
             Step::RaiseDemotion if outcome == Outcome::Done => self.raised = true,
             Step::LowerDemotion if outcome == Outcome::Done => self.raised = false,
             _ => {}
         }
         match std::mem::replace(&mut self.phase, Phase::Backup) {
+            // That it has not come is no failure: it was not wanted any more.
+            Phase::Up(up) if hurried && step.only_waits() && outcome != Outcome::Done => {
+                self.phase = Phase::Up(up);
+                if let Some(wish) = &mut self.pending {
+                    wish.due = self.now;
+                }
+            }
             Phase::Up(up) => self.finished_up(up, &step, outcome),
             Phase::Down(down) => self.finished_down(down, &step, &outcome),
             Phase::Master => self.finished_as_master(&step, &outcome),
