@@ -79,6 +79,8 @@ pub const SOCKET_REQUESTS: [u32; 1] = [FIONBIO.code()];
 pub const FILE: Rights = Rights::of(&[PREAD, PWRITE, FSYNC, FSTAT, FLOCK]);
 /// A component that is a disk device.
 pub const DISK: Rights = Rights::of(&[PREAD, PWRITE, FSYNC, FSTAT, FLOCK, IOCTL]);
+/// A pipe that takes a log.
+pub const LOG: Rights = Rights::of(&[WRITE]);
 /// A device that is there for its ioctls.
 pub const CONTROL: Rights = Rights::of(&[IOCTL]);
 /// A kqueue.

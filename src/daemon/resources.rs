@@ -186,7 +186,7 @@ impl Daemon {
         }
     }
 
-    /// A worker's channel can be read from or written to.
+    /// A worker's channel can be read from or written to, or its log read.
     pub(super) fn worker_ready(&mut self, token: Token) {
         let Some(name) = self.workers.get(&token).cloned() else {
             return;
@@ -197,6 +197,9 @@ impl Daemon {
             .and_then(|it| it.worker.as_mut())
         {
             let _about = about(&name, Some(worker.role()));
+            if let Err(error) = worker.pass_on_log(&self.reactor) {
+                log::warn!("Unable to watch the worker process's log: {error}");
+            }
             let flushed = worker.flush();
             check(worker, flushed);
         }
@@ -250,6 +253,14 @@ impl Daemon {
 
     fn worker_ended(&mut self, name: &str, status: ExitStatus) {
         // Its last words first: a refusal is followed by the end at once.
+        if let Some(worker) = self
+            .resources
+            .get_mut(name)
+            .and_then(|it| it.worker.as_mut())
+        {
+            let _about = about(name, Some(worker.role()));
+            worker.pass_on_last_words();
+        }
         self.hear(name);
         let Some(managed) = self.resources.get_mut(name) else {
             return;

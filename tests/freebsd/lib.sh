@@ -491,6 +491,10 @@ sweep()
 		ggatel destroy -f -u "$_unit"
 	done
 	release_users 30
+	if [ -e "/etc/syslog.d/$mark.conf" ]; then
+		rm -f "/etc/syslog.d/$mark.conf"
+		service syslogd onereload > /dev/null
+	fi
 	sweep_disks
 	rm -rf "$work"
 }
