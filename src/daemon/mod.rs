@@ -11,6 +11,7 @@
 //! | [`control_server`], [`requests`] | hastctl: connections, meaning |
 //! | [`meeting`], [`incoming`] | peers: connections, meaning |
 //! | [`connector`], [`resolver`] | connections and names for workers |
+//! | [`listener`], [`socket_file`] | what is connected to, and its files |
 //! | [`hooks`] | `exec` programs |
 //! | [`reload`] | SIGHUP |
 //!
@@ -37,6 +38,7 @@ mod requests;
 mod resolver;
 mod resources;
 mod signals;
+mod socket_file;
 mod startup;
 mod timers;
 mod worker_messages;

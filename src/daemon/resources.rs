@@ -10,9 +10,10 @@ use super::complaint::Complaint;
 use super::event_loop::Daemon;
 use super::lifecycle::{Action, Event, Lifecycle, Stage};
 use super::reactor::Deadline;
+use super::socket_file::SocketFile;
 use super::timers::TimerId;
 use super::worker_process::{Heard, WorkerError, WorkerProcess, log_end, may_return};
-use crate::config::Resource;
+use crate::config::{Provider, Resource, Target};
 use crate::logging::about;
 use crate::terms::Role;
 use crate::worker::channel::{Assignment, Begin, DeviceFate, Introduction, ToWorker};
@@ -41,6 +42,8 @@ pub struct Managed {
     pub(super) before: Option<Resource>,
     pub(super) lifecycle: Lifecycle,
     pub(super) worker: Option<WorkerProcess>,
+    /// Where the worker serves NBD: confined, it can not remove that at its end.
+    pub(super) socket: Option<SocketFile>,
     pub(super) arrival: Option<Arrival>,
     /// Why the last worker did not take its role, or lost it.
     pub(super) complaint: Complaint,
@@ -57,10 +60,22 @@ impl Managed {
             before: None,
             lifecycle: Lifecycle::default(),
             worker: None,
+            socket: None,
             arrival: None,
             complaint: Complaint::default(),
             removed: false,
             timer: None,
+        }
+    }
+
+    /// The worker has taken its role: its socket, if it has one, is there.
+    pub(super) fn note_socket(&mut self, role: Role) {
+        let its = self.before.as_ref().unwrap_or(&self.resource);
+        if role == Role::Primary
+            && let Provider::Nbd(address) = &its.provider
+            && let Target::Unix(path) = address.target()
+        {
+            self.socket = SocketFile::at(path).ok();
         }
     }
 }
@@ -275,6 +290,10 @@ impl Daemon {
             managed.complaint.worker_failed(complaint);
         }
         worker.forget(&mut self.reactor);
+        // No other worker of this resource has been started yet.
+        if let Some(socket) = managed.socket.take() {
+            socket.remove();
+        }
         self.workers.remove(&worker.token());
         self.connector.forget(&mut self.reactor, worker.token());
         let event = Event::Ended {

@@ -2,9 +2,9 @@
 //! the file system, the network and other processes, and what it may do with its descriptors. On
 //! FreeBSD, where base hastd does the same; elsewhere nothing is given up.
 //!
-//! Never opens anything: new connections come from the main process. Invariant: where root started it on
-//! FreeBSD, either all of it is given up or the worker does not serve. Who calls decides for which workers: not for a primary that serves
-//! NBD, which has a socket to remove at its end.
+//! Never opens anything: new connections come from the main process, which also removes the socket that an NBD
+//! server leaves behind. Invariant: where root started it on FreeBSD, either all of it is given up or the worker
+//! does not serve.
 
 use std::ffi::CString;
 use std::os::fd::AsFd;

@@ -2,7 +2,7 @@
 //! their components.
 
 use std::io::{Read, Write};
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -134,6 +134,24 @@ fn a_primary_that_is_killed_comes_back() {
         "role disk1 init primary\n",
         "the role is not new"
     );
+}
+
+#[test]
+fn a_killed_worker_s_socket_goes_and_another_s_stays() {
+    let hastd = node("none");
+    let socket = hastd.path("nbd");
+    hastd.set_role("disk1", Role::Primary).unwrap();
+    assert!(socket.exists());
+    kill(Pid::from_raw(pid(&hastd)), Signal::SIGKILL).unwrap();
+    hastd.wait_for_log("Restarting worker process");
+    hastd.set_role("disk1", Role::Init).unwrap();
+    assert!(!socket.exists(), "its worker could not remove it");
+
+    hastd.set_role("disk1", Role::Primary).unwrap();
+    std::fs::rename(&socket, hastd.path("aside")).unwrap();
+    let _other = UnixListener::bind(&socket).unwrap();
+    hastd.set_role("disk1", Role::Init).unwrap();
+    assert!(socket.exists(), "it is not the worker's");
 }
 
 #[test]
