@@ -1,5 +1,6 @@
 //! The worker process: what it is told to be, and its exit code.
 
+use std::ffi::CString;
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -16,6 +17,11 @@ use crate::{logging, passing};
 /// orders from there. Returns when the role has ended.
 pub fn run() -> ExitCode {
     logging::start(0);
+    // The main process has put what it is there; that it is a worker is of no interest to ps(1).
+    let title = std::env::args_os().next().unwrap_or_default();
+    if let Ok(title) = CString::new(title.into_encoded_bytes()) {
+        hast_ffi::title::set(&title);
+    }
     // A main process of another version may not take it.
     if let Ok(pipe) = passing::inherited(LOG_DESCRIPTOR)
         && let Ok(relay) = logging::relay::Sender::new(pipe)
