@@ -17,7 +17,8 @@ hello()
 # request TYPE LENGTH, both in octal escapes.
 request()
 {
-	printf '\045\140\225\023\0\0\0%bhasttest\0\0\0\0\0\0\0\0%b' "$1" "$2"
+	# shellcheck disable=SC2059 # %b writes no zeros
+	printf "\045\140\225\023\0\0\0$1hasttest\0\0\0\0\0\0\0\0$2"
 }
 
 # to NODE: its device's server gets standard input, and what it says goes to standard output.
@@ -33,10 +34,10 @@ put()
 {
 	{
 		hello
-		request '\01' '\0\0\020\0'
+		request '\1' '\0\0\020\0'
 		cat "$work/block"
-		request '\03' '\0\0\0\0'
-		request '\02' '\0\0\0\0'
+		request '\3' '\0\0\0\0'
+		request '\2' '\0\0\0\0'
 	} | to "$1" > "$work/answer" &&
 	# Greeting, size and flags, two answers.
 	[ "$(wc -c < "$work/answer")" -eq $((18 + 10 + 16 + 16)) ]
@@ -48,7 +49,7 @@ got()
 	{
 		hello
 		request '\0' '\0\0\020\0'
-		request '\02' '\0\0\0\0'
+		request '\2' '\0\0\0\0'
 	} | to "$1" | tail -c +$((18 + 10 + 16 + 1)) | cmp - "$work/block"
 }
 
