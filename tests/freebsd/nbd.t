@@ -70,11 +70,12 @@ confined a
 dd if=/dev/random of="$work/block" bs=4096 count=1 2> /dev/null
 check "it is written to" put a
 check "and read" got a
+_clients=
 for _client in 1 2 3; do
 	got a &
-	echo $! >> "$work/clients"
+	_clients="$_clients $!"
 done
-for _client in $(cat "$work/clients"); do
+for _client in $_clients; do
 	check "by several at a time" wait "$_client"
 done
 
