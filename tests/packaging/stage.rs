@@ -60,7 +60,9 @@ impl Service {
             .replace("/dev/hast", &format!("{state}/dev/hast"));
         fs::write(path.join(script), text).expect("written");
         fs::create_dir(path.join("bin")).expect("created");
-        for name in ["mount", "umount", "zpool", "kldstat", "kldload", "sysctl"] {
+        for name in [
+            "mount", "umount", "zpool", "zfs", "fuser", "sysctl", "sleep", "kldstat", "kldload",
+        ] {
             symlink(stubs.join("system"), path.join("bin").join(name)).expect("linked");
         }
         let service = Self { script, folder };

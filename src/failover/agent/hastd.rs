@@ -5,8 +5,8 @@ use std::time::Duration;
 use crate::config::{Address, Resource};
 use crate::control::client::{self, ClientError};
 use crate::control::{
-    Condition, Connection, ErrorCode, Failure, Guard, LocalState, PeerState, Permit, Request, ResourceStatus,
-    RoleReply, Selection, StatusReply,
+    Condition, Connection, ErrorCode, Failure, Guard, LocalState, PeerState, Permit, Request,
+    ResourceStatus, RoleReply, Selection, StatusReply,
 };
 use crate::failover::supervisor::Watch;
 use crate::terms::Role;

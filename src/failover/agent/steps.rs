@@ -119,7 +119,10 @@ impl Steps {
                 Ok(()) => Outcome::Done,
                 Err(why) => Outcome::Failed(why),
             }),
-            Step::Hold => match self.hastd.permit(Permit::lasting(Duration::ZERO), left(deadline)) {
+            Step::Hold => match self
+                .hastd
+                .permit(Permit::lasting(Duration::ZERO), left(deadline))
+            {
                 Ok(()) => Outcome::Done,
                 Err(why) => Outcome::Failed(why),
             },
