@@ -12,6 +12,7 @@
 //! | [`meeting`], [`incoming`], [`queries`] | peers: connections, meaning |
 //! | [`claims`] | what the other node has said of a resource |
 //! | [`connector`], [`resolver`] | connections and names for workers |
+//! | [`listener`], [`socket_file`] | what is connected to, and its files |
 //! | [`hooks`] | `exec` programs |
 //! | [`reload`] | SIGHUP |
 //! | [`witness`] | `hastd --witness`: another main process, which has nothing of all this |
@@ -42,6 +43,7 @@ mod resolver;
 mod resources;
 mod role_change;
 pub(crate) mod signals;
+mod socket_file;
 mod startup;
 mod timers;
 mod witness;

@@ -61,7 +61,9 @@ impl Service {
         fs::create_dir(path.join("rc.d")).expect("created");
         fs::write(path.join("rc.d").join(script), text).expect("written");
         fs::create_dir(path.join("bin")).expect("created");
-        for name in ["mount", "umount", "zpool", "kldstat", "kldload", "sysctl"] {
+        for name in [
+            "mount", "umount", "zpool", "zfs", "fuser", "sysctl", "sleep", "kldstat", "kldload",
+        ] {
             symlink(stubs.join("system"), path.join("bin").join(name)).expect("linked");
         }
         let service = Self { script, folder };
