@@ -250,9 +250,10 @@ impl Table {
             Step::Import { pool, force } => Way::Run(Task {
                 look: Some(self.pool(pool)),
                 wanted: true,
+                // Not in a cache file: at boot the kernel would look for it before its devices are there.
                 command: Command::new(
                     &programs.zpool,
-                    ["import", "-d", DEVICES]
+                    ["import", "-o", "cachefile=none", "-d", DEVICES]
                         .into_iter()
                         .chain(force.then_some("-f"))
                         .chain([pool.as_str()]),
