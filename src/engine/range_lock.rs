@@ -87,7 +87,7 @@ mod tests {
         );
         assert!(lock.acquire(Range::new(16, 8), 4));
         assert_eq!(lock.release(Range::new(0, 8)), [2]);
-        assert_eq!(lock.release(Range::new(16, 8)), []);
+        assert!(lock.release(Range::new(16, 8)).is_empty());
         assert_eq!(lock.release(Range::new(4, 8)), [3]);
         assert!(lock.waiting.is_empty());
     }

@@ -252,7 +252,7 @@ impl Table {
                 wanted: true,
                 command: Command::new(
                     &programs.zpool,
-                    ["import", "-d", DEVICES]
+                    ["import", "-o", "cachefile=none", "-d", DEVICES]
                         .into_iter()
                         .chain(force.then_some("-f"))
                         .chain([pool.as_str()]),

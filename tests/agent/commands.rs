@@ -59,7 +59,7 @@ fn a_dry_run_prints_what_would_be_run() {
         "test -S /var/run/hast/disk1.nbd  # until it is there",
         "test -S /var/run/hast/vol.disk2.nbd  # until it is there",
         "hastctl status disk1 vol/disk2  # until it is complete",
-        "/sbin/zpool import -d /dev/hast zhast",
+        "/sbin/zpool import -o cachefile=none -d /dev/hast zhast",
         "/sbin/fsck -t ufs -p /var/run/hast/vol.disk2.nbd",
         "/sbin/mount -o noatime /var/run/hast/vol.disk2.nbd '/data disk'",
         "/usr/sbin/service samba_server onestart",
@@ -90,7 +90,7 @@ fn a_dry_run_prints_what_would_be_run() {
         "{forced}"
     );
     assert!(
-        forced.contains("zpool import -d /dev/hast -f zhast"),
+        forced.contains("zpool import -o cachefile=none -d /dev/hast -f zhast"),
         "{forced}"
     );
     assert!(dry_run(CONFIG, "clear storage").contains("demotion=-240"));

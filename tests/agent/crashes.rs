@@ -30,7 +30,10 @@ fn a_way_up_that_a_crash_has_cut_off_is_undone_and_gone_again() {
         .collect();
     assert_eq!(
         pool,
-        ["zpool export tank", "zpool import -d /dev/hast tank"]
+        [
+            "zpool export tank",
+            "zpool import -o cachefile=none -d /dev/hast tank"
+        ]
     );
 }
 

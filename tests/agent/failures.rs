@@ -13,7 +13,7 @@ fn an_event_makes_a_node_master_in_order_and_no_other() {
     assert_eq!(
         pair.a.changes(),
         [
-            "zpool import -d /dev/hast tank",
+            "zpool import -o cachefile=none -d /dev/hast tank",
             &format!("fsck -t ufs -p {device}"),
             &format!("mount {device} /data"),
             "service samba onestart",
@@ -103,7 +103,7 @@ fn without_its_peer_a_node_does_what_the_policy_says() {
     assert!(changes.contains(&"fence ".to_owned()), "{changes:?}");
     // Nobody has seen this pool exported; and nothing forces it.
     assert!(
-        changes.contains(&"zpool import -d /dev/hast tank".to_owned()),
+        changes.contains(&"zpool import -o cachefile=none -d /dev/hast tank".to_owned()),
         "{changes:?}"
     );
     std::fs::remove_file(pair.cluster.path("twice")).unwrap();

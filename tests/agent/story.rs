@@ -29,7 +29,10 @@ fn a_hard_reset_of_the_master_loses_nothing() {
     changes.dedup();
     assert_eq!(
         changes[..2],
-        ["fence ", "zpool import -d /dev/hast -f tank"]
+        [
+            "fence ",
+            "zpool import -o cachefile=none -d /dev/hast -f tank"
+        ]
     );
     pair.cluster.progress(&load, 500);
 

@@ -116,7 +116,7 @@ mod tests {
         let (ours, mut theirs) = UnixStream::pair().unwrap();
         let socket = Socket::Unix(ours);
         let mut batch = Batch::default();
-        let mut expected = Vec::new();
+        let mut expected: Vec<u8> = Vec::new();
         for n in 0..100u8 {
             let header = ReplyHeader::simple(n.into(), 0);
             expected.extend(header.as_slice());
