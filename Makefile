@@ -11,6 +11,9 @@ BINARIES = target/release
 DESTDIR =
 PREFIX = /usr/local
 TO = $(DESTDIR)$(PREFIX)
+SCRIPTS = hast hast_carp hast_failover
+PAGES = hast.conf.5 hast-failover.toml.5 hast-failover.8 hastctl.8 hastd.8
+CONFIGURATIONS = hast.conf devd/hast-failover.conf newsyslog.conf.d/hast.conf
 
 all:
 	$(CARGO) build --release --bins
@@ -18,37 +21,40 @@ all:
 # Installs the same as the port does; builds nothing. What is configured already is left alone, and
 # with DESTDIR, as a package's, nothing is configured at all.
 install:
-	@test -x $(BINARIES)/hastd && test -x $(BINARIES)/hastctl || \
+	@test -x $(BINARIES)/hastd && test -x $(BINARIES)/hastctl && test -x $(BINARIES)/hast-failover || \
 		{ echo "there are no programs in $(BINARIES): run make first" >&2; exit 1; }
 	install -d $(TO)/sbin $(TO)/etc/rc.d $(TO)/etc/devd $(TO)/etc/newsyslog.conf.d \
-		$(TO)/share/man/man5 $(TO)/share/man/man8 $(TO)/share/examples/hast
-	install -m 555 $(BINARIES)/hastd $(BINARIES)/hastctl $(TO)/sbin/
-	rm -f $(TO)/etc/rc.d/hast
-	sed 's,/usr/local,$(PREFIX),g' rc.d/hast > $(TO)/etc/rc.d/hast
-	chmod 555 $(TO)/etc/rc.d/hast
-	install -m 444 man/hast.conf.5 $(TO)/share/man/man5/
-	install -m 444 man/hastctl.8 man/hastd.8 $(TO)/share/man/man8/
-	gzip -nf $(TO)/share/man/man5/hast.conf.5
-	gzip -nf $(TO)/share/man/man8/hastctl.8
-	gzip -nf $(TO)/share/man/man8/hastd.8
+		$(TO)/share/man/man5 $(TO)/share/man/man8 $(TO)/share/examples/hast/failover
+	install -m 555 $(BINARIES)/hastd $(BINARIES)/hastctl $(BINARIES)/hast-failover $(TO)/sbin/
+	@for script in $(SCRIPTS); do \
+		rm -f $(TO)/etc/rc.d/$$script && \
+		sed 's,/usr/local,$(PREFIX),g' rc.d/$$script > $(TO)/etc/rc.d/$$script && \
+		chmod 555 $(TO)/etc/rc.d/$$script || exit 1; \
+	done
+	@for page in $(PAGES); do \
+		install -m 444 man/$$page $(TO)/share/man/man$${page##*.}/ && \
+		gzip -nf $(TO)/share/man/man$${page##*.}/$$page || exit 1; \
+	done
 	install -m 644 examples/hast.conf examples/hast.toml $(TO)/share/examples/hast/
+	install -m 644 examples/failover/*.toml $(TO)/share/examples/hast/failover/
+	install -m 555 examples/failover/fence-* $(TO)/share/examples/hast/failover/
 	install -m 644 examples/hast.conf.sample $(TO)/etc/hast.conf.sample
-	install -m 644 port/files/hast.devd.conf $(TO)/etc/devd/hast.conf.sample
+	sed 's,/usr/local,$(PREFIX),g' examples/failover/devd.conf > $(TO)/etc/devd/hast-failover.conf.sample
 	install -m 644 port/files/hast.newsyslog.conf $(TO)/etc/newsyslog.conf.d/hast.conf.sample
-	@for file in hast.conf devd/hast.conf newsyslog.conf.d/hast.conf; do \
+	@for file in $(CONFIGURATIONS); do \
 		test -n "$(DESTDIR)" || test -e $(TO)/etc/$$file || \
 			install -m 644 $(TO)/etc/$$file.sample $(TO)/etc/$$file || exit 1; \
 	done
 
 # Takes away what make install installs; a configuration only where it is still the sample.
 deinstall:
-	@for file in hast.conf devd/hast.conf newsyslog.conf.d/hast.conf; do \
+	@for file in $(CONFIGURATIONS); do \
 		! cmp -s $(TO)/etc/$$file.sample $(TO)/etc/$$file || rm $(TO)/etc/$$file || exit 1; \
 		rm -f $(TO)/etc/$$file.sample; \
 	done
-	rm -f $(TO)/sbin/hastd $(TO)/sbin/hastctl $(TO)/etc/rc.d/hast
-	rm -f $(TO)/share/man/man5/hast.conf.5.gz
-	rm -f $(TO)/share/man/man8/hastctl.8.gz $(TO)/share/man/man8/hastd.8.gz
+	rm -f $(TO)/sbin/hastd $(TO)/sbin/hastctl $(TO)/sbin/hast-failover
+	@for script in $(SCRIPTS); do rm -f $(TO)/etc/rc.d/$$script || exit 1; done
+	@for page in $(PAGES); do rm -f $(TO)/share/man/man$${page##*.}/$$page.gz || exit 1; done
 	rm -rf $(TO)/share/examples/hast
 
 .PHONY: install deinstall

@@ -1,10 +1,13 @@
 //! Where a process's log goes, and what stands before each line: standard error while it is in
-//! the foreground, syslog (facility daemon) once it is in the background; the
-//! resource and role that a line is about, as base hastd writes them: `[disk1] (primary) text`.
+//! the foreground, syslog (facility daemon) once it is in the background, the main process from a worker
+//! (see [`relay`]); the resource and role that a line is about, as base hastd writes them:
+//! `[disk1] (primary) text`.
 //!
 //! Never decides what is worth a line. A line below the level costs one comparison, and its text
 //! is never made. One message is one line: control characters in it (a peer's words, a
 //! path) are shown escaped.
+
+pub mod relay;
 
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -37,6 +40,8 @@ static LOGGER: OnceLock<Logger> = OnceLock::new();
 struct Logger {
     stderr: env_logger::Logger,
     to_syslog: AtomicBool,
+    /// In a worker, where the main process takes its lines.
+    relay: OnceLock<relay::Sender>,
 }
 
 /// Starts logging to standard error: `debug` is how often -d was given (0: errors, warnings
@@ -62,6 +67,20 @@ pub fn to_syslog(name: &'static CStr) {
     if let Some(logger) = LOGGER.get() {
         logger.to_syslog.store(true, Ordering::Release);
     }
+}
+
+/// Hands what is logged from here on to the main process, which knows who says it; as long as
+/// there is one. To be called once, after [`start`]: later calls change nothing.
+pub fn to_main_process(relay: relay::Sender) {
+    if let Some(logger) = LOGGER.get() {
+        // Fails only where there is one already.
+        let _ = logger.relay.set(relay);
+    }
+}
+
+/// Where lines are handed to the main process, if they are.
+pub fn relay() -> Option<&'static relay::Sender> {
+    LOGGER.get()?.relay.get()
 }
 
 /// Sets what every line of this process is about: for a worker.
@@ -122,15 +141,19 @@ const fn priority(level: Level) -> Priority {
     }
 }
 
-/// The line of a record: what it is about, and its text, on one line.
-fn line(record: &Record<'_>) -> String {
-    let mut line = THREAD_PREFIX.with_borrow(|prefix| match prefix {
+/// What this thread's lines are about for now.
+fn prefix() -> String {
+    THREAD_PREFIX.with_borrow(|prefix| match prefix {
         Some(prefix) => prefix.clone(),
         None => PROCESS_PREFIX
             .read()
             .unwrap_or_else(PoisonError::into_inner)
             .clone(),
-    });
+    })
+}
+
+/// A record's text on one line, behind what it is about.
+fn line(mut line: String, record: &Record<'_>) -> String {
     let text = match record.args().as_str() {
         Some(text) => Cow::Borrowed(text),
         None => Cow::Owned(record.args().to_string()),
@@ -154,12 +177,18 @@ impl Logger {
             .target(target)
             .format(|out, record| {
                 let time = out.timestamp_seconds();
-                writeln!(out, "{time} {:<5} {}", record.level(), line(record))
+                writeln!(
+                    out,
+                    "{time} {:<5} {}",
+                    record.level(),
+                    line(prefix(), record)
+                )
             })
             .build();
         Self {
             stderr,
             to_syslog: AtomicBool::new(false),
+            relay: OnceLock::new(),
         }
     }
 }
@@ -170,17 +199,29 @@ impl Log for Logger {
     }
 
     fn log(&self, record: &Record<'_>) {
+        if !self.stderr.matches(record) {
+            return;
+        }
+        if let Some(relay) = self.relay.get()
+            && relay
+                .send(record.level(), &line(String::new(), record))
+                .is_ok()
+        {
+            return;
+        }
         if !self.to_syslog.load(Ordering::Acquire) {
             self.stderr.log(record);
-        } else if self.stderr.matches(record) {
-            // Control characters, NUL among them, are escaped in a line.
-            if let Ok(line) = CString::new(line(record)) {
-                syslog::write(priority(record.level()), &line);
-            }
+        // Control characters, NUL among them, are escaped in a line.
+        } else if let Ok(line) = CString::new(line(prefix(), record)) {
+            syslog::write(priority(record.level()), &line);
         }
     }
 
     fn flush(&self) {
+        if let Some(relay) = self.relay.get() {
+            // Nobody is left to be told.
+            let _ = relay.flush();
+        }
         self.stderr.flush();
     }
 }

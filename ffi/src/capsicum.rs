@@ -72,13 +72,17 @@ pub const SOCKET: Rights = Rights::of(&[
     SHUTDOWN,
     IOCTL,
 ]);
-/// What is left to ask of one: whether its calls wait. Rust's library sets that with an ioctl.
+/// A socket that accepts. What it accepts has these rights, too.
+pub const LISTENER: Rights = SOCKET.with(ACCEPT);
+/// What is left to ask of either: whether its calls wait. Rust's library sets that with an ioctl.
 pub const SOCKET_REQUESTS: [u32; 1] = [FIONBIO.code()];
 
 /// A component that is a regular file.
 pub const FILE: Rights = Rights::of(&[PREAD, PWRITE, FSYNC, FSTAT, FLOCK]);
 /// A component that is a disk device.
 pub const DISK: Rights = Rights::of(&[PREAD, PWRITE, FSYNC, FSTAT, FLOCK, IOCTL]);
+/// A pipe that takes a log.
+pub const LOG: Rights = Rights::of(&[WRITE]);
 /// A device that is there for its ioctls.
 pub const CONTROL: Rights = Rights::of(&[IOCTL]);
 /// A kqueue.
@@ -96,14 +100,22 @@ impl Rights {
     /// Nothing but these.
     pub const fn of(rights: &[Right]) -> Self {
         // Each word bears its own mark; the uppermost two bits of the first are the version, 0.
-        let mut words = [right(0, 0), right(1, 0)];
+        let mut all = Self {
+            rights: [right(0, 0), right(1, 0)],
+        };
         let mut index = 0;
         while index < rights.len() {
-            let word = (rights[index] >> 57).trailing_zeros() as usize;
-            words[word] |= rights[index];
+            all = all.with(rights[index]);
             index += 1;
         }
-        Self { rights: words }
+        all
+    }
+
+    /// These and one more.
+    pub const fn with(mut self, right: Right) -> Self {
+        let word = (right >> 57).trailing_zeros() as usize;
+        self.rights[word] |= right;
+        self
     }
 
     /// Whether all of another set is in this one.
@@ -236,5 +248,6 @@ mod tests {
         assert!(both.contains(&none) && both.contains(&CONTROL));
         assert!(!both.contains(&DISK) && DISK.contains(&both));
         assert!(DISK.contains(&FILE) && !FILE.contains(&DISK));
+        assert!(LISTENER.contains(&SOCKET) && !SOCKET.contains(&LISTENER));
     }
 }

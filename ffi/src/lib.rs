@@ -19,3 +19,4 @@ pub mod mounts;
 pub mod spawn;
 pub mod sysctl;
 pub mod syslog;
+pub mod title;

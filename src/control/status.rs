@@ -25,7 +25,7 @@ pub struct Synchronisation {
 /// How a primary stands that may not always go on alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Holding {
-    /// Whole seconds that its permit still holds; 0 once it has run out.
+    /// Seconds that its permit still holds, rounded up; 0 once it has run out.
     pub left: u32,
     /// Requests that are held for want of one.
     pub held: u64,
@@ -345,7 +345,7 @@ mod tests {
                     total: 16,
                     rate: 17,
                 }),
-                holding: None,
+                holding: Some(Holding { left: 7, held: 3 }),
                 reason: Some("the peer is being brought up to date".into()),
             }),
         };

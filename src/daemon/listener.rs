@@ -6,8 +6,7 @@
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use mio::Token;
 use nix::errno::Errno;
@@ -15,6 +14,7 @@ use nix::sys::stat::{Mode, umask};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use super::reactor::{Reactor, Source};
+use super::socket_file::SocketFile;
 use crate::config::{Address, Target};
 
 /// Connections that the kernel keeps until they are accepted.
@@ -39,13 +39,6 @@ pub struct Listener {
     socket: Socket,
     token: Option<Token>,
     file: Option<SocketFile>,
-}
-
-/// The file of a unix socket, as it was made.
-#[derive(Debug)]
-struct SocketFile {
-    path: PathBuf,
-    identity: (u64, u64),
 }
 
 /// What accepting gave.
@@ -173,18 +166,10 @@ impl Listener {
 
     /// Stops listening, for one that was never watched.
     pub fn discard(self) {
-        if let Some(file) = &self.file
-            && identity(&file.path).is_ok_and(|found| found == file.identity)
-            && let Err(error) = fs::remove_file(&file.path)
-        {
-            log::warn!("Unable to remove {}: {error}", file.path.display());
+        if let Some(file) = &self.file {
+            file.remove();
         }
     }
-}
-
-fn identity(path: &Path) -> io::Result<(u64, u64)> {
-    let metadata = fs::symlink_metadata(path)?;
-    Ok((metadata.dev(), metadata.ino()))
 }
 
 /// Whether the machine lacks the IP version, rather than the address being taken.
@@ -226,25 +211,14 @@ fn listen_unix(path: &Path) -> io::Result<(Socket, SocketFile)> {
     umask(before);
     bound?;
     socket.listen(BACKLOG)?;
-    let file = SocketFile {
-        path: path.to_owned(),
-        identity: identity(path)?,
-    };
-    Ok((socket, file))
+    Ok((socket, SocketFile::at(path)?))
 }
 
 /// Removes the socket file of a daemon that is gone.
 fn remove_dead(path: &Path) -> io::Result<()> {
-    match fs::symlink_metadata(path) {
+    match SocketFile::at(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(error),
-        Ok(metadata) if !metadata.file_type().is_socket() => {
-            return Err(io::Error::new(
-                io::ErrorKind::AlreadyExists,
-                "there is a file of that name which is no socket",
-            ));
-        }
-        Ok(_) => {}
+        found => found.map(drop)?,
     }
     let probe = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     probe.set_nonblocking(true)?;

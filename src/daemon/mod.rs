@@ -8,10 +8,11 @@
 //! | [`reactor`], [`timers`] | what the loop waits for |
 //! | [`lifecycle`] | decides what a resource does next |
 //! | [`resources`], [`worker_process`] | carries that out |
-//! | [`control_server`], [`requests`] | hastctl: connections, meaning |
+//! | [`control_server`], [`requests`], [`role_change`] | hastctl: connections, meaning |
 //! | [`meeting`], [`incoming`], [`queries`] | peers: connections, meaning |
 //! | [`claims`] | what the other node has said of a resource |
 //! | [`connector`], [`resolver`] | connections and names for workers |
+//! | [`listener`], [`socket_file`] | what is connected to, and its files |
 //! | [`hooks`] | `exec` programs |
 //! | [`reload`] | SIGHUP |
 //! | [`witness`] | `hastd --witness`: another main process, which has nothing of all this |
@@ -40,7 +41,9 @@ mod reload;
 mod requests;
 mod resolver;
 mod resources;
+mod role_change;
 pub(crate) mod signals;
+mod socket_file;
 mod startup;
 mod timers;
 mod witness;

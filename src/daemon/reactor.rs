@@ -108,6 +108,13 @@ impl Reactor {
         self.add_for(descriptor, source, Interest::READABLE)
     }
 
+    /// Watches one more descriptor that can only be read, under the token of another.
+    pub fn add_beside(&self, descriptor: &impl AsRawFd, token: Token) -> io::Result<()> {
+        let mut source = SourceFd(&descriptor.as_raw_fd());
+        self.registry
+            .register(&mut source, token, Interest::READABLE)
+    }
+
     fn add_for(
         &mut self,
         descriptor: &impl AsRawFd,

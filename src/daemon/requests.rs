@@ -4,7 +4,7 @@
 //! within [`ROLE_TIME`], with what is known by then.
 
 use std::collections::{HashMap, HashSet};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use mio::Token;
 
@@ -13,16 +13,14 @@ use super::known_status::{known_status, status_without_report, unknown};
 use super::lifecycle::{Event, Stage};
 use super::reactor::Deadline;
 use super::resources::Managed;
+use super::role_change::RoleChange;
 use super::timers::TimerId;
 use super::worker_process::WorkerProcess;
-use crate::config::Provider;
 use crate::control::{
-    ErrorCode, Failure, Guard, Permit, Request, ResourceStatus, RoleReply, Selection, StatusReply,
+    ErrorCode, Failure, Permit, Request, ResourceStatus, RoleReply, Selection, StatusReply,
     WorkerStatus, failure_reply,
 };
-use crate::moment::Moment;
 use crate::nv::Nv;
-use crate::provider::gate;
 use crate::terms::Role;
 use crate::worker::channel::ToWorker;
 
@@ -59,29 +57,6 @@ pub struct Requests {
     number: u32,
 }
 
-/// What is to become of resources.
-#[derive(Debug, Clone, Copy)]
-struct Wanted {
-    role: Role,
-    force: bool,
-    guard: Option<Guard>,
-}
-
-impl Wanted {
-    /// Whether what the other node has said forbids it.
-    fn hinder(self, managed: &Managed) -> Result<(), Failure> {
-        let becomes = self.role == Role::Primary && managed.lifecycle.role() != Role::Primary;
-        if !becomes || self.force {
-            return Ok(());
-        }
-        let node = managed.resource.remote_text();
-        managed
-            .claims
-            .hinder(self.guard, node, Instant::now(), Moment::now())
-            .map_err(|hindrance| Failure::new(ErrorCode::CLAIMED, hindrance.to_string()))
-    }
-}
-
 impl Requests {
     /// The number of another report.
     pub fn next_number(&mut self) -> u32 {
@@ -105,8 +80,8 @@ impl Daemon {
                 force,
                 guard,
             }) => {
-                let wanted = Wanted { role, force, guard };
-                self.set_role(client, wanted, &resources);
+                let change = RoleChange { role, force, guard };
+                self.set_role(client, change, &resources);
             }
             Err(code) => {
                 log::error!("Control request refused: {code}.");
@@ -135,8 +110,8 @@ impl Daemon {
         self.resources.get(name).filter(|managed| !managed.removed)
     }
 
-    fn set_role(&mut self, client: Token, wanted: Wanted, selection: &Selection) {
-        let Wanted { role, force, .. } = wanted;
+    fn set_role(&mut self, client: Token, change: RoleChange, selection: &Selection) {
+        let RoleChange { role, force, .. } = change;
         let mut slots = Slots::new();
         let mut before = HashMap::new();
         for name in self.names(selection) {
@@ -147,9 +122,7 @@ impl Daemon {
                     Some(Err(failure))
                 }
                 Some(managed) => {
-                    let allowed = wanted
-                        .hinder(managed)
-                        .and_then(|()| leave_nothing(managed, role, force));
+                    let allowed = change.prepare(managed);
                     if allowed.is_ok() {
                         before
                             .entry(name.clone())
@@ -368,21 +341,6 @@ impl Pending {
 fn filled<T>(slots: Slots<T>) -> Vec<(String, Result<T, Failure>)> {
     let filled = |(name, slot): (String, Option<_>)| slot.map(|result| (name, result));
     slots.into_iter().filter_map(filled).collect()
-}
-
-/// Where there is no worker to do it: what a primary that died left in the kernel goes, before the resource
-/// becomes something else.
-fn leave_nothing(managed: &Managed, role: Role, force: bool) -> Result<(), Failure> {
-    let alone = matches!(managed.lifecycle.stage(), Stage::Idle | Stage::BackOff);
-    if role == Role::Primary || !alone || managed.resource.provider != Provider::Gate {
-        return Ok(());
-    }
-    let Some(kernel) = gate::of_this_system() else {
-        return Ok(());
-    };
-    gate::orphan::remove(&*kernel, &managed.resource.provname, force)
-        .map(drop)
-        .map_err(|error| Failure::new(ErrorCode::REFUSED, error.to_string()))
 }
 
 fn refused(managed: &Managed, role: Role) -> Failure {

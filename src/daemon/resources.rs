@@ -11,9 +11,10 @@ use super::complaint::Complaint;
 use super::event_loop::Daemon;
 use super::lifecycle::{Action, Event, Lifecycle, Stage};
 use super::reactor::Deadline;
+use super::socket_file::SocketFile;
 use super::timers::TimerId;
 use super::worker_process::{Heard, WorkerError, WorkerProcess, log_end, may_return};
-use crate::config::Resource;
+use crate::config::{Provider, Resource, Target};
 use crate::control::Permit;
 use crate::logging::about;
 use crate::terms::Role;
@@ -43,6 +44,8 @@ pub struct Managed {
     pub(super) before: Option<Resource>,
     pub(super) lifecycle: Lifecycle,
     pub(super) worker: Option<WorkerProcess>,
+    /// Where the worker serves NBD: confined, it can not remove that at its end.
+    pub(super) socket: Option<SocketFile>,
     pub(super) arrival: Option<Arrival>,
     /// Why the last worker did not take its role, or lost it.
     pub(super) complaint: Complaint,
@@ -62,12 +65,24 @@ impl Managed {
             before: None,
             lifecycle: Lifecycle::default(),
             worker: None,
+            socket: None,
             arrival: None,
             complaint: Complaint::default(),
             claims: Claims::new(Instant::now()),
             permit: Permit::Free,
             removed: false,
             timer: None,
+        }
+    }
+
+    /// The worker has taken its role: its socket, if it has one, is there.
+    pub(super) fn note_socket(&mut self, role: Role) {
+        let its = self.before.as_ref().unwrap_or(&self.resource);
+        if role == Role::Primary
+            && let Provider::Nbd(address) = &its.provider
+            && let Target::Unix(path) = address.target()
+        {
+            self.socket = SocketFile::at(path).ok();
         }
     }
 }
@@ -208,7 +223,7 @@ impl Daemon {
         }
     }
 
-    /// A worker's channel can be read from or written to.
+    /// A worker's channel can be read from or written to, or its log read.
     pub(super) fn worker_ready(&mut self, token: Token) {
         let Some(name) = self.workers.get(&token).cloned() else {
             return;
@@ -219,6 +234,9 @@ impl Daemon {
             .and_then(|it| it.worker.as_mut())
         {
             let _about = about(&name, Some(worker.role()));
+            if let Err(error) = worker.pass_on_log(&self.reactor) {
+                log::warn!("Unable to watch the worker process's log: {error}");
+            }
             let flushed = worker.flush();
             check(worker, flushed);
         }
@@ -272,6 +290,14 @@ impl Daemon {
 
     fn worker_ended(&mut self, name: &str, status: ExitStatus) {
         // Its last words first: a refusal is followed by the end at once.
+        if let Some(worker) = self
+            .resources
+            .get_mut(name)
+            .and_then(|it| it.worker.as_mut())
+        {
+            let _about = about(name, Some(worker.role()));
+            worker.pass_on_last_words();
+        }
         self.hear(name);
         let Some(managed) = self.resources.get_mut(name) else {
             return;
@@ -286,6 +312,10 @@ impl Daemon {
             managed.complaint.worker_failed(complaint);
         }
         worker.forget(&mut self.reactor);
+        // No other worker of this resource has been started yet.
+        if let Some(socket) = managed.socket.take() {
+            socket.remove();
+        }
         self.workers.remove(&worker.token());
         self.connector.forget(&mut self.reactor, worker.token());
         let event = Event::Ended {

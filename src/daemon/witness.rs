@@ -2,6 +2,7 @@
 //! configuration, starts no worker.
 
 use std::os::fd::AsFd;
+use std::time::Instant;
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use socket2::Socket;
@@ -48,7 +49,7 @@ fn serve(
         Signals::catch_these(&[SIGHUP, SIGTERM, SIGINT]).map_err(system("catch signals"))?;
     let watched = signals.readable().try_clone();
     let watched = watched.map_err(system("catch signals"))?;
-    let mut server = Server::new(listeners, secret, store);
+    let mut server = Server::new(listeners, secret, store, Instant::now());
     log::info!("Started successfully as a witness.");
     let ends = || {
         let requests = signals.take();

@@ -19,6 +19,7 @@ impl Daemon {
             FromWorker::Started => {
                 if let Some(managed) = self.resources.get_mut(name) {
                     managed.complaint = Complaint::default();
+                    managed.note_socket(role);
                 }
                 self.happen(name, Event::Started);
             }

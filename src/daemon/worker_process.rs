@@ -1,4 +1,4 @@
-//! One worker: the process, and the channel to it. Writes what there is room for and keeps the
+//! One worker: the process, the channel to it, and its log. Writes what there is room for and keeps the
 //! rest; never waits for the worker.
 //!
 //! Invariants: messages, and the descriptors that belong to them, arrive in order; what waits to be
@@ -19,6 +19,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::reactor::{Reactor, Source};
+use crate::logging::relay;
 use crate::passing;
 use crate::terms::Role;
 use crate::wire::frame::{Decoder, FrameError};
@@ -26,6 +27,10 @@ use crate::worker::channel::{self, ChannelError, FromWorker, ToWorker};
 
 /// Most bytes that wait for a worker to read them.
 const QUEUE_BYTES: usize = 4 << 20;
+/// Bytes of a worker's log that are taken before others have their turn.
+const LOG_TURN: usize = 64 << 10;
+/// Most bytes that are taken of what one has left behind: no pipe holds more.
+const LAST_WORDS: usize = 1 << 20;
 /// EX_TEMPFAIL of sysexits(3): the worker asks to be started again.
 const EX_TEMPFAIL: i32 = 75;
 
@@ -74,6 +79,7 @@ pub struct WorkerProcess {
     token: Token,
     socket: UnixStream,
     decoder: Decoder,
+    log: relay::Receiver,
     outgoing: VecDeque<Outgoing>,
     outgoing_bytes: usize,
 }
@@ -88,15 +94,24 @@ impl WorkerProcess {
     ) -> io::Result<Self> {
         let (socket, theirs) = UnixStream::pair()?;
         socket.set_nonblocking(true)?;
+        let (log, their_log) = relay::Receiver::new()?;
         let token = reactor.add(&socket, Source::Worker)?;
         let mut command = Command::new(program);
         command
             .arg0(format!("hastd: {resource} ({role})"))
             .arg(channel::ARGUMENT)
             .stdin(Stdio::null());
-        let descriptors = vec![(OwnedFd::from(theirs), channel::DESCRIPTOR)];
-        let child = hast_ffi::spawn::with_descriptors(command, descriptors)
-            .inspect_err(|_| reactor.remove(&socket, token))?;
+        let descriptors = vec![
+            (OwnedFd::from(theirs), channel::DESCRIPTOR),
+            (their_log, channel::LOG_DESCRIPTOR),
+        ];
+        let child = reactor
+            .add_beside(&log, token)
+            .and_then(|()| hast_ffi::spawn::with_descriptors(command, descriptors))
+            .inspect_err(|_| {
+                reactor.remove(&log, token);
+                reactor.remove(&socket, token);
+            })?;
         Ok(Self {
             child,
             role,
@@ -104,6 +119,7 @@ impl WorkerProcess {
             token,
             socket,
             decoder: Decoder::new(channel::LIMITS),
+            log,
             outgoing: VecDeque::new(),
             outgoing_bytes: 0,
         })
@@ -191,6 +207,19 @@ impl WorkerProcess {
         }
     }
 
+    /// Logs what it has logged; the rest when others have had their turn.
+    pub fn pass_on_log(&mut self, reactor: &Reactor) -> io::Result<()> {
+        match self.log.receive(LOG_TURN, say) {
+            relay::Received::All => Ok(()),
+            relay::Received::Some => reactor.again(&self.log, self.token),
+        }
+    }
+
+    /// Logs what it had logged when it ended.
+    pub fn pass_on_last_words(&mut self) {
+        self.log.receive(LAST_WORDS, say);
+    }
+
     /// How it ended; none while it runs. The channel may still hold its last words.
     pub fn try_wait(&mut self) -> io::Result<Option<ExitStatus>> {
         self.child.try_wait()
@@ -206,10 +235,15 @@ impl WorkerProcess {
         );
     }
 
-    /// Stops watching its channel.
+    /// Stops watching its channel and its log.
     pub fn forget(&self, reactor: &mut Reactor) {
+        reactor.remove(&self.log, self.token);
         reactor.remove(&self.socket, self.token);
     }
+}
+
+fn say(level: log::Level, text: &str) {
+    log::log!(level, "{text}");
 }
 
 /// Whether a worker that ended so is to be started again: by a signal, or asking for it.

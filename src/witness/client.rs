@@ -164,8 +164,15 @@ impl Witness {
             })?;
         let mut stream = DeadlineStream::new(socket, deadline);
         let mut greeting = [0; GREETING_SIZE];
-        let read = stream.read_exact(&mut greeting);
-        read.map_err(|error| self.no_answer(error))?;
+        stream
+            .read_exact(&mut greeting)
+            .map_err(|error| match error.kind() {
+                io::ErrorKind::UnexpectedEof => {
+                    let text = "it closed the connection, as it does with too many";
+                    self.no_answer(io::Error::new(error.kind(), text))
+                }
+                _ => self.no_answer(error),
+            })?;
         let challenge = protocol::read_greeting(greeting).map_err(|it| self.protocol(it))?;
 
         let own = protocol::challenge().map_err(|it| self.no_answer(io::Error::other(it)))?;
@@ -290,4 +297,30 @@ fn ask(address: &Address) -> io::Result<Receiver<io::Result<Vec<SocketAddr>>>> {
             let _ = sender.send(address.resolve());
         })?;
     Ok(receiver)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_resolver_that_hangs_is_not_waited_for_and_asked_once() {
+        let address = Address::parse("witness.example", protocol::PORT).unwrap();
+        let (sender, pending) = channel();
+        let (old, new) = ("192.0.2.1:1", "192.0.2.2:1");
+        let mut names = Names {
+            pending: Some(pending),
+            found: Vec::new(),
+        };
+        let error = names.look_up(&address).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        names.found = vec![old.parse().unwrap()];
+        assert_eq!(names.look_up(&address).unwrap(), [old.parse().unwrap()]);
+
+        // The first question is still the one that counts.
+        sender.send(Ok(vec![new.parse().unwrap()])).unwrap();
+        assert_eq!(names.look_up(&address).unwrap(), [new.parse().unwrap()]);
+        assert_eq!(names.found, [new.parse().unwrap()]);
+        assert!(names.pending.is_none());
+    }
 }

@@ -9,6 +9,7 @@
 //! | [`secret`] | the secret that the nodes and the witness share |
 //! | [`store`] | what must outlive the witness, in a file |
 //! | [`server`] | `hastd --witness`: connections |
+//! | `connection` | one of them |
 //! | [`client`] | a node's side |
 //!
 //! What holds, whatever is lost, late, repeated or restarted: of one group never two nodes have
@@ -21,6 +22,7 @@
 //! has to be fenced.
 
 pub mod client;
+mod connection;
 pub mod leases;
 pub mod message;
 pub mod protocol;

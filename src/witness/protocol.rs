@@ -245,13 +245,11 @@ mod tests {
     #[test]
     fn the_bytes_are_these() {
         let Sealed { bytes, code } = sealed();
-        let hex =
-            |bytes: &[u8]| -> String { bytes.iter().map(|byte| format!("{byte:02x}")).collect() };
-        assert_eq!(hex(&bytes[..3]), "012c00");
-        assert_eq!(
-            hex(&code),
-            "b95f0da59a0a6a9a91272034543319b4004dd949b4607555eb80057e89b81b8d"
-        );
+        assert_eq!(bytes[..3], [1, 0x2c, 0]);
+        let expected = "b95f0da59a0a6a9a91272034543319b4004dd949b4607555eb80057e89b81b8d";
+        for (at, byte) in code.iter().enumerate() {
+            assert_eq!(format!("{byte:02x}"), expected[2 * at..2 * at + 2]);
+        }
         assert_eq!(bytes[bytes.len() - 32..], code);
     }
 }

@@ -5,11 +5,11 @@
 //! that only on behalf of a node that has proved who it is.
 //!
 //! Invariants: at most [`CONNECTIONS`] at once, of one address at most [`CONNECTIONS_OF_ONE`],
-//! of whom the oldest makes room for a new one; each has [`TIME`] for everything; nothing is read
-//! beyond a request, and nothing is done for one that is not proven.
+//! of whom the oldest makes room for a new one; each has its time for everything; nothing is done for
+//! a request that is not proven.
 
 use std::collections::BTreeMap;
-use std::io::{self, Read, Write};
+use std::io;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
@@ -18,9 +18,10 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use socket2::Socket;
 
+use super::connection::{Connection, Failure, Progress};
 use super::leases::{Plan, Records, Table};
 use super::message::{Answer, Refusal, Request};
-use super::protocol::{self, Code, Kind, ProtocolError, Sealed};
+use super::protocol::{self, Code, Kind, Sealed};
 use super::secret::Secret;
 use super::store::Store;
 
@@ -28,112 +29,10 @@ use super::store::Store;
 const CONNECTIONS: usize = 256;
 /// Connections of one address.
 const CONNECTIONS_OF_ONE: usize = 16;
-/// From connecting to the last byte of the answer.
-const TIME: Duration = Duration::from_secs(5);
 /// How long no connection is accepted after that has failed, for want of descriptors for example.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 /// How often the log says that somebody is turned away.
 const COMPLAINT_INTERVAL: Duration = Duration::from_mins(1);
-
-/// Why a connection came to nothing.
-#[derive(Debug, thiserror::Error)]
-enum Failure {
-    #[error(transparent)]
-    Io(#[from] io::Error),
-    #[error("it closed before it had asked")]
-    Closed,
-    #[error(transparent)]
-    Protocol(#[from] ProtocolError),
-    #[error("it asks what cannot be asked: {0}")]
-    Message(#[from] super::message::MessageError),
-}
-
-#[derive(Debug)]
-struct Connection {
-    socket: Socket,
-    peer: IpAddr,
-    deadline: Instant,
-    challenge: Code,
-    incoming: Vec<u8>,
-    outgoing: Vec<u8>,
-    asked: bool,
-}
-
-/// What became of a connection when it could be read or written.
-enum Progress {
-    Waiting,
-    Asked(Vec<u8>),
-    Over,
-}
-
-impl Connection {
-    fn new(socket: Socket, peer: IpAddr, now: Instant) -> io::Result<Self> {
-        let challenge = protocol::challenge().map_err(io::Error::other)?;
-        Ok(Self {
-            socket,
-            peer,
-            deadline: now + TIME,
-            challenge,
-            incoming: Vec::new(),
-            outgoing: protocol::greeting(&challenge),
-            asked: false,
-        })
-    }
-
-    fn interest(&self) -> PollFlags {
-        if self.outgoing.is_empty() {
-            PollFlags::POLLIN
-        } else {
-            PollFlags::POLLOUT
-        }
-    }
-
-    fn proceed(&mut self) -> Result<Progress, Failure> {
-        if !self.flush()? {
-            return Ok(Progress::Waiting);
-        }
-        if self.asked {
-            return Ok(Progress::Over);
-        }
-        self.hear()
-    }
-
-    /// Sends what there is room for; whether all is gone.
-    fn flush(&mut self) -> io::Result<bool> {
-        while !self.outgoing.is_empty() {
-            match (&self.socket).write(&self.outgoing) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(length) => drop(self.outgoing.drain(..length)),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(true)
-    }
-
-    /// Reads until there is a request or nothing more to read.
-    fn hear(&mut self) -> Result<Progress, Failure> {
-        loop {
-            let missing = protocol::frame_size(&self.incoming)? - self.incoming.len();
-            if missing == 0 {
-                self.asked = true;
-                return Ok(Progress::Asked(std::mem::take(&mut self.incoming)));
-            }
-            let mut piece = [0; protocol::BODY_MAX];
-            let wanted = missing.min(piece.len());
-            match (&self.socket).read(&mut piece[..wanted]) {
-                Ok(0) => return Err(Failure::Closed),
-                Ok(length) => self.incoming.extend_from_slice(&piece[..length]),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    return Ok(Progress::Waiting);
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-    }
-}
 
 /// A witness that runs.
 #[derive(Debug)]
@@ -151,13 +50,19 @@ pub struct Server {
 
 impl Server {
     /// A witness that accepts on `listeners` (which listen, and do not block) and goes on from what the
-    /// state file says. The time in which it grants no new lease begins now.
-    pub fn new(listeners: Vec<Socket>, secret: Secret, (store, records): (Store, Records)) -> Self {
+    /// state file says. It grants no new lease until the longest one that was granted before
+    /// `started` is over.
+    pub fn new(
+        listeners: Vec<Socket>,
+        secret: Secret,
+        (store, records): (Store, Records),
+        started: Instant,
+    ) -> Self {
         Self {
             listeners,
             secret,
             store,
-            table: Table::new(records, Instant::now()),
+            table: Table::new(records, started),
             connections: BTreeMap::new(),
             accepted: 0,
             accept_after: None,
@@ -249,10 +154,7 @@ impl Server {
             return;
         };
         self.make_room(peer);
-        let connection = socket
-            .set_nonblocking(true)
-            .and_then(|()| Connection::new(socket, peer, now));
-        match connection {
+        match Connection::new(socket, peer, now) {
             Ok(connection) => {
                 self.accepted += 1;
                 self.connections.insert(self.accepted, connection);
@@ -323,7 +225,7 @@ impl Server {
         let Some(connection) = self.connections.get_mut(&order) else {
             return Ok(Progress::Over);
         };
-        connection.outgoing = bytes;
+        connection.answer(bytes);
         connection.proceed()
     }
 

@@ -305,12 +305,18 @@ mod tests {
 
     #[test]
     fn what_cannot_be_is_damaged_whatever_the_checksum() {
-        let mut three = Record::default();
-        three.nodes = ["a", "b", "c"].map(str::to_owned).into();
-        let mut foreign = Record::default();
-        foreign.alone = Some("x".to_owned());
-        let mut empty = Record::default();
-        empty.nodes = vec![String::new()];
+        let three = Record {
+            nodes: ["a", "b", "c"].map(str::to_owned).into(),
+            ..Record::default()
+        };
+        let foreign = Record {
+            alone: Some("x".to_owned()),
+            ..Record::default()
+        };
+        let empty = Record {
+            nodes: vec![String::new()],
+            ..Record::default()
+        };
         for (record, fault) in [
             (three, "more than 2 nodes"),
             (foreign, "'x' is not one of its nodes"),

@@ -2,9 +2,9 @@
 //! the file system, the network and other processes, and what it may do with its descriptors. On
 //! FreeBSD, where base hastd does the same; elsewhere nothing is given up.
 //!
-//! Never opens anything: new connections come from the main process. Invariant: where root started it on
-//! FreeBSD, either all of it is given up or the worker does not serve. Who calls decides for which workers: not for a primary that serves
-//! NBD, which has a socket to remove at its end.
+//! Never opens anything: new connections come from the main process, which also removes the socket that an NBD
+//! server leaves behind. Invariant: where root started it on FreeBSD, either all of it is given up or the worker
+//! does not serve.
 
 use std::ffi::CString;
 use std::os::fd::AsFd;
@@ -15,6 +15,7 @@ use nix::errno::Errno;
 use nix::unistd::{User, chdir, chroot, geteuid, gethostname, setgid, setgroups, setuid};
 
 use crate::disk::Component;
+use crate::logging;
 
 /// Base's user for this purpose; its home is a directory that is empty and nobody's.
 const USER: &str = "hast";
@@ -49,6 +50,9 @@ pub fn confine() -> Result<(), ConfinementError> {
     let user = User::from_name(USER)
         .map_err(refused("look up user 'hast'"))?
         .ok_or(ConfinementError::NoUser)?;
+    if let Some(relay) = logging::relay() {
+        note(capsicum::limit(relay.as_fd(), &capsicum::LOG), "the log");
+    }
     let way = leave_file_system(&user)?;
     setgroups(&[user.gid]).map_err(refused("give up root's groups"))?;
     setgid(user.gid).map_err(refused("give up root's group"))?;

@@ -1,10 +1,11 @@
 //! The worker process: what it is told to be, and its exit code.
 
+use std::ffi::CString;
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use super::channel::{Assignment, Begin, DESCRIPTOR, FromWorker, ToWorker};
+use super::channel::{Assignment, Begin, DESCRIPTOR, FromWorker, LOG_DESCRIPTOR, ToWorker};
 use super::link::Link;
 use super::refusal::RoleError;
 use super::{exit, primary, secondary};
@@ -16,6 +17,17 @@ use crate::{logging, passing};
 /// orders from there. Returns when the role has ended.
 pub fn run() -> ExitCode {
     logging::start(0);
+    // The main process has put what it is there; that it is a worker is of no interest to ps(1).
+    let title = std::env::args_os().next().unwrap_or_default();
+    if let Ok(title) = CString::new(title.into_encoded_bytes()) {
+        hast_ffi::title::set(&title);
+    }
+    // A main process of another version may not take it.
+    if let Ok(pipe) = passing::inherited(LOG_DESCRIPTOR)
+        && let Ok(relay) = logging::relay::Sender::new(pipe)
+    {
+        logging::to_main_process(relay);
+    }
     // What another thread left behind when it panicked is nothing to go on with; a worker that
     // died is replaced.
     let log_panic = std::panic::take_hook();
@@ -37,7 +49,9 @@ pub fn run() -> ExitCode {
                 gate: gate::of_this_system(),
                 always_gate: false,
             };
-            ExitCode::from(run_with(UnixStream::from(descriptor), surroundings))
+            let code = run_with(UnixStream::from(descriptor), surroundings);
+            log::logger().flush();
+            ExitCode::from(code)
         }
         Err(error) => {
             log::error!(

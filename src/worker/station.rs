@@ -84,6 +84,7 @@ pub fn attend(link: &Link, ending: &Ending, station: &dyn Station) -> Option<u8>
         }
         if now >= next_tick {
             station.tick(begun.elapsed().as_millis() as u64);
+            log::logger().flush();
             next_tick = now + TICK;
         }
         let received = if abandoned {

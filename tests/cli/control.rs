@@ -3,8 +3,8 @@
 use crate::{Node, text_vector, vector};
 use hast::config::Address;
 use hast::control::{
-    self, Condition, Connection, Details, Direction, ErrorCode, Failure, LocalState, PeerState,
-    Request, ResourceStatus, RoleReply, Selection, StatusReply, Synchronisation,
+    self, Condition, Connection, Details, Direction, ErrorCode, Failure, Holding, LocalState,
+    PeerState, Request, ResourceStatus, RoleReply, Selection, StatusReply, Synchronisation,
 };
 use hast::nv::Nv;
 use hast::terms::Role;
@@ -128,7 +128,7 @@ fn a_synchronisation_that_stands_still_has_no_time_left() {
             total: 1 << 40,
             rate: 0,
         }),
-        holding: None,
+        holding: Some(Holding { left: 12, held: 0 }),
         reason: None,
     };
     serve_status(
@@ -137,6 +137,8 @@ fn a_synchronisation_that_stands_still_has_no_time_left() {
     );
     let run = node.hastctl(&["list"]);
     let line = "  synchronisation: from the peer, 99% (1.0TB of 1.0TB), 0B/s, time left unknown\n";
+    assert!(run.stdout.contains(line), "{}", run.stdout);
+    let line = "  permit: 12 s to go on alone\n";
     assert!(run.stdout.contains(line), "{}", run.stdout);
 }
 

@@ -163,6 +163,11 @@ fn names() {
             "group: found ''; expected at most 64 letters",
         ),
         (
+            "[group.all]\nresources = []".to_owned(),
+            1,
+            "group: 'all' means every group; choose another name",
+        ),
+        (
             "[group.'../x']\nresources = []".to_owned(),
             1,
             "group: found '../x'",

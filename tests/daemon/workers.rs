@@ -1,6 +1,8 @@
 //! Workers: started, refused, restarted, displaced, ended. The workers are real, and so are
 //! their components.
 
+use std::io::{Read, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -132,6 +134,45 @@ fn a_primary_that_is_killed_comes_back() {
         "role disk1 init primary\n",
         "the role is not new"
     );
+}
+
+#[test]
+fn a_killed_worker_s_socket_goes_and_another_s_stays() {
+    let hastd = node("none");
+    let socket = hastd.path("nbd");
+    hastd.set_role("disk1", Role::Primary).unwrap();
+    assert!(socket.exists());
+    kill(Pid::from_raw(pid(&hastd)), Signal::SIGKILL).unwrap();
+    hastd.wait_for_log("Restarting worker process");
+    hastd.set_role("disk1", Role::Init).unwrap();
+    assert!(!socket.exists(), "its worker could not remove it");
+
+    hastd.set_role("disk1", Role::Primary).unwrap();
+    std::fs::rename(&socket, hastd.path("aside")).unwrap();
+    let _other = UnixListener::bind(&socket).unwrap();
+    hastd.set_role("disk1", Role::Init).unwrap();
+    assert!(socket.exists(), "it is not the worker's");
+}
+
+#[test]
+fn what_a_worker_has_logged_is_in_the_log_though_it_is_killed() {
+    let hastd = node("none");
+    hastd.set_role("disk1", Role::Primary).unwrap();
+    hastd.wait_for_log("[disk1] (primary) the device is served");
+    let worker = pid(&hastd);
+    hastd.signal(Signal::SIGSTOP);
+    let mut guest = UnixStream::connect(hastd.path("nbd")).unwrap();
+    guest
+        .write_all(b"nothing that NBD knows, and long enough")
+        .unwrap();
+    // It is logged before the connection ends.
+    while guest.read(&mut [0; 64]).is_ok_and(|length| length > 0) {}
+    kill(Pid::from_raw(worker), Signal::SIGKILL).unwrap();
+    let line = "[disk1] (primary) nbd: client 0 (local): dropped in the handshake";
+    assert_eq!(hastd.logged(line), 0, "only the main process writes");
+    hastd.signal(Signal::SIGCONT);
+    hastd.wait_for_log("Worker process killed");
+    assert_eq!(hastd.logged(line), 1);
 }
 
 #[test]

@@ -42,10 +42,15 @@ base_role()
 	base "$1" list all | awk '$1 == "role:" { print $2 }'
 }
 
+# A primary that waits for ever for its worker (bug 292322) ends by force, and leaves its device.
 base_down()
 {
-	base "$1" role init all
+	bounded 10 base "$1" role init all
 	end_process "$(main_pid "$1")"
+	if [ "$1" = a ]; then
+		_unit=$(gate unit "$device")
+		[ -z "$_unit" ] || ggatel destroy -f -u "$_unit"
+	fi
 	rm -f "$work/$1.pid" "$work/$1.control"
 }
 

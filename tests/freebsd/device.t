@@ -20,6 +20,12 @@ check "it can be written to" dd if=/dev/random of="$work/pattern" bs=1m count=4
 check "by the megabyte" dd if="$work/pattern" of="$device" bs=1m
 check "and read" sh -c "dd if='$device' bs=1m count=4 | cmp - '$work/pattern'"
 
+for node in a b; do
+	is "ps names the worker on $node, its role, and nothing else" \
+	    "$(ps -ww -o args= -p "$(worker_pid $node "$name")" | sed 's/ (hastd)$//')" \
+	    "hastd: $name ($(role $node "$name"))"
+done
+is "pgrep finds it by that" "$(pgrep -f "hastd: $name \(secondary\)")" "$(worker_pid b "$name")"
 if [ -x /usr/bin/procstat ]; then
 	for node in a b; do
 		worker=$(worker_pid "$node" "$name")

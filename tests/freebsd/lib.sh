@@ -6,7 +6,7 @@
 
 HASTD=${HASTD:-/usr/local/sbin/hastd}
 HASTCTL=${HASTCTL:-/usr/local/sbin/hastctl}
-# The node a listens here, b on the port above.
+# The node a listens here, b on the port above; one more is for NBD.
 HAST_PORT=${HAST_PORT:-18457}
 # Seconds that events may take are multiplied with this, for machines that are slow.
 HAST_SLOW=${HAST_SLOW:-1}
@@ -17,6 +17,8 @@ conf=$work/hast.conf
 replication=fullsync
 # Set to yes, each node has a device of its own name, so that both can be there.
 apart=
+# Set to yes, the devices are served over NBD: a's at a socket in $work, b's at a third port.
+nbd=
 checks=0
 failures=0
 
@@ -271,6 +273,10 @@ configure_node()
 {
 	echo "	on $1 {"
 	[ -z "$apart" ] || echo "		name $3.$1"
+	case $nbd$1 in
+	yesa) echo "		provider nbd $work/a.nbd" ;;
+	yesb) echo "		provider nbd tcp4://127.0.0.1:$((HAST_PORT + 2))" ;;
+	esac
 	echo "		local $(component "$1" "$3")"
 	echo "		remote tcp4://127.0.0.1:$(port "$2")"
 	echo "	}"
@@ -491,6 +497,10 @@ sweep()
 		ggatel destroy -f -u "$_unit"
 	done
 	release_users 30
+	if [ -e "/etc/syslog.d/$mark.conf" ]; then
+		rm -f "/etc/syslog.d/$mark.conf"
+		service syslogd onereload > /dev/null
+	fi
 	sweep_disks
 	rm -rf "$work"
 }

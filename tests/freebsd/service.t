@@ -35,6 +35,18 @@ check "status" service_do status
 says "the resource came up as secondary" "$name.*secondary"
 check "a becomes primary" ctl a role primary "$name"
 soon "a is complete" is_complete a "$name"
+if [ -d /etc/syslog.d ] && service syslogd onestatus > /dev/null; then
+	: > "$work/syslog"
+	printf '!hastd\n*.*\t%s\n' "$work/syslog" > "/etc/syslog.d/$mark.conf"
+	check "syslogd is restarted" service syslogd onerestart
+	check "b leaves its role" ctl b role init "$name"
+	check "b becomes secondary again" ctl b role secondary "$name"
+	soon "what a's worker says of that is in the log" \
+	    grep -q "hastd.*: \[$name\] (primary) connected to" "$work/syslog"
+	soon "a is complete again" is_complete a "$name"
+else
+	skip "a worker's lines after syslogd was restarted" "syslogd does not run here"
+fi
 need "newfs" newfs -U "$device"
 need "mount" mount_on "$device" "$work/mnt"
 check "files are written" fill "$work/mnt"

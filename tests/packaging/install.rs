@@ -10,7 +10,7 @@ use std::process::Command;
 use tempfile::TempDir;
 
 use crate::support::{Outcome, run, tool};
-use crate::{read, root};
+use crate::{SCRIPTS, read, root};
 
 /// The two kinds of make, and the packages that they are in.
 const MAKES: [(&str, &str); 2] = [("make", "make"), ("bmake", "bmake")];
@@ -35,7 +35,7 @@ impl Installation {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let binaries = folder.path().join("binaries");
         fs::create_dir(&binaries).expect("created");
-        for name in ["hastd", "hastctl"] {
+        for name in ["hastd", "hastctl", "hast-failover"] {
             let path = binaries.join(name);
             fs::write(&path, name).expect("written");
             fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("set");
@@ -97,9 +97,20 @@ fn install_fills_a_destination_and_deinstall_empties_it() {
         }
         let top = destination.join("opt/hast");
         assert_eq!(mode(&top.join("sbin/hastd")), 0o555);
-        assert_eq!(mode(&top.join("etc/rc.d/hast")), 0o555);
-        let script = fs::read_to_string(top.join("etc/rc.d/hast")).expect("readable");
-        assert_eq!(script, read("rc.d/hast").replace("/usr/local", "/opt/hast"));
+        for script in SCRIPTS.map(|script| format!("rc.d/{script}")) {
+            let installed = top.join("etc").join(&script);
+            assert_eq!(mode(&installed), 0o555);
+            let text = fs::read_to_string(&installed).expect("readable");
+            assert_eq!(text, read(script).replace("/usr/local", "/opt/hast"));
+        }
+        let samples = top.join("share/examples/hast/failover");
+        assert_eq!(mode(&samples.join("fence-ipmi")), 0o555);
+        let devd = top.join("etc/devd/hast-failover.conf.sample");
+        let devd = fs::read_to_string(devd).expect("readable");
+        assert!(
+            devd.contains("/opt/hast/sbin/hast-failover event"),
+            "{devd}"
+        );
         let page = run(Command::new("gzip")
             .arg("-dc")
             .arg(top.join("share/man/man8/hastd.8.gz")));
@@ -120,7 +131,7 @@ fn configurations_of_the_administrator_are_left_alone() {
         installation.make(make, &["install", &into]).success();
         let (own, devd) = (
             prefix.join("etc/hast.conf"),
-            prefix.join("etc/devd/hast.conf"),
+            prefix.join("etc/devd/hast-failover.conf"),
         );
         let sample = fs::read_to_string(&own).expect("copied from the sample");
         assert_eq!(sample, read("examples/hast.conf.sample"));

@@ -1,18 +1,25 @@
 //! What makes the programs a part of FreeBSD, tried without FreeBSD: the rc.d script, the manual
 //! pages, the port, `make install`.
 
+mod agent_service;
+mod documents;
 mod install;
 mod manual;
 mod mdoc;
 mod port;
 mod release;
+mod samples;
 mod service;
 mod stage;
 mod statements;
 #[path = "../support/mod.rs"]
 mod support;
+mod tables;
 
 use std::path::{Path, PathBuf};
+
+/// What lies in rc.d.
+const SCRIPTS: [&str; 3] = ["hast", "hast_carp", "hast_failover"];
 
 /// The repository.
 fn root() -> &'static Path {

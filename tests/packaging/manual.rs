@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 
-use clap::CommandFactory;
+use clap::{CommandFactory, Parser};
 use hast::cli::arguments::Arguments as Hastctl;
 use hast::control::{Condition, Connection, LocalState, PeerState};
 use hast::daemon::arguments::Arguments as Hastd;
@@ -14,7 +14,13 @@ use crate::mdoc::{Page, arguments, flags};
 use crate::support::{run, tool};
 use crate::{read, root};
 
-const PAGES: [&str; 3] = ["hast.conf.5", "hastctl.8", "hastd.8"];
+const PAGES: [&str; 5] = [
+    "hast-failover.8",
+    "hast-failover.toml.5",
+    "hast.conf.5",
+    "hastctl.8",
+    "hastd.8",
+];
 
 #[test]
 fn pages_are_clean() {
@@ -66,15 +72,22 @@ fn assert_synopsis(command: &clap::Command, lines: &[String]) {
     let expected: BTreeSet<String> = options(command).difference(&general).cloned().collect();
     assert_eq!(flags(lines), expected, "{}", command.get_name());
     for argument in command.get_arguments() {
-        let (Some(short), Some(values)) = (argument.get_short(), argument.get_value_names()) else {
+        let Some(values) = argument.get_value_names() else {
             continue;
         };
-        let line = if argument.get_action().takes_values() {
-            format!(".Op Fl {short} Ar {}", values[0])
-        } else {
-            format!(".Op Fl {short}")
+        let flag = match (argument.get_short(), argument.get_long()) {
+            (Some(short), _) => short.to_string(),
+            (None, Some(long)) => format!("-{long}"),
+            (None, None) => continue,
         };
-        assert!(lines.contains(&line), "{}: {line}", command.get_name());
+        let line = if argument.get_action().takes_values() {
+            format!(".Op Fl {flag} Ar {}", values[0])
+        } else {
+            format!(".Op Fl {flag}")
+        };
+        let needed = line.replacen(".Op ", ".", 1);
+        let found = lines.iter().any(|it| [&line, &needed].contains(&it));
+        assert!(found, "{}: {line}", command.get_name());
     }
 }
 
@@ -95,8 +108,24 @@ fn hastd_and_its_page_have_the_same_options() {
     command.build();
     let page = Page::open("hastd.8");
     let synopses = synopses(&page);
-    assert_synopsis(&command, synopses[0]);
+    let (daemon, witness) = (synopses[0], synopses[1]);
+    assert_synopsis(&command, &[daemon, witness].concat());
     assert_eq!(explained(&page), options(&command));
+
+    // Each of the two has what goes together.
+    let accepted = |lines: &[String], first: &[&str]| {
+        for flag in flags(lines) {
+            let takes_value = lines
+                .iter()
+                .any(|line| line.starts_with(&format!(".Op Fl {} Ar ", &flag[1..])));
+            let mut words = [&["hastd"], first, &[&flag]].concat();
+            words.extend(takes_value.then_some("value"));
+            assert!(Hastd::try_parse_from(&words).is_ok(), "{words:?}");
+        }
+    };
+    accepted(daemon, &[]);
+    assert_eq!(witness[0], ".Fl -witness");
+    accepted(&witness[1..], &["--witness"]);
 }
 
 #[test]
@@ -175,7 +204,7 @@ fn hastd_page_has_the_variables_and_commands_of_the_service() {
 }
 
 /// The text of the sources, with string literals that go over several lines made whole.
-fn sources() -> String {
+pub fn sources() -> String {
     let mut folders = vec![root().join("src")];
     let mut text = String::new();
     while let Some(folder) = folders.pop() {

@@ -5,15 +5,17 @@ use std::process::Command;
 
 use crate::install::{Installation, files};
 use crate::support::{run, tool};
-use crate::{read, root};
+use crate::{SCRIPTS, read, root};
 
 #[test]
-fn the_service_of_the_port_is_the_service() {
-    let own = read("rc.d/hast").replace("/usr/local", "%%PREFIX%%");
-    assert!(
-        read("port/files/hast.in") == own,
-        "run: sed 's,/usr/local,%%PREFIX%%,g' rc.d/hast > port/files/hast.in"
-    );
+fn the_services_of_the_port_are_the_services() {
+    for script in SCRIPTS {
+        let own = read(format!("rc.d/{script}")).replace("/usr/local", "%%PREFIX%%");
+        assert!(
+            read(format!("port/files/{script}.in")) == own,
+            "run: sed 's,/usr/local,%%PREFIX%%,g' rc.d/{script} > port/files/{script}.in"
+        );
+    }
 }
 
 #[test]
@@ -99,7 +101,7 @@ fn the_makefile_has_the_form_of_a_port() {
         env!("CARGO_PKG_VERSION")
     );
     assert_eq!(variable(&makefile, "LICENSE"), "BSD2CLAUSE");
-    assert_eq!(variable(&makefile, "USE_RC_SUBR"), "hast");
+    assert_eq!(variable(&makefile, "USE_RC_SUBR"), SCRIPTS.join(" "));
     let comment = variable(&makefile, "COMMENT");
     assert!(comment.len() <= 70 && !comment.ends_with('.'), "{comment}");
     assert!(comment.starts_with(char::is_uppercase), "{comment}");
@@ -136,9 +138,16 @@ fn the_package_has_what_make_install_installs() {
         assert_eq!(entry.ends_with(".sample"), entry.starts_with("@sample "));
     }
     // The framework lists these by itself.
-    packaged.insert(format!("etc/rc.d/{}", variable(&makefile, "USE_RC_SUBR")));
+    packaged.extend(SCRIPTS.map(|script| format!("etc/rc.d/{script}")));
     for name in variable(&makefile, "PORTEXAMPLES").split(' ') {
-        packaged.insert(format!("share/examples/hast/{name}"));
+        let source = root().join("examples").join(name);
+        if source.is_dir() {
+            // The notice for devd goes where devd looks.
+            let samples = files(&source).into_iter().filter(|it| it != "devd.conf");
+            packaged.extend(samples.map(|it| format!("share/examples/hast/{name}/{it}")));
+        } else {
+            packaged.insert(format!("share/examples/hast/{name}"));
+        }
     }
     assert_eq!(packaged, installed);
 

@@ -3,7 +3,7 @@
 use std::fs;
 
 use crate::stage::{LIST, Service};
-use crate::support::run;
+use crate::support::{Outcome, run};
 
 #[test]
 fn stop_releases_the_roles_first() {
@@ -60,39 +60,94 @@ fn pools(device: &str) -> String {
     )
 }
 
+/// As rc.shutdown does it.
+fn shutdown(service: &Service) -> Outcome {
+    run(service.command("faststop").env("rc_shutdown", "reboot"))
+}
+
+const RELEASED: [&str; 2] = ["hastctl role init all", "signal TERM"];
+
 #[test]
 fn a_shutdown_takes_file_systems_and_pools_off_the_devices() {
-    let service = Service::new("");
+    let service = Service::new("hast_shutdown_release=NO");
     service.start();
     let device = service.device("data");
     service.says("mounts", &mounts(&device));
     service.says("pools", &pools(&device));
-    let shutdown = || {
-        let mut command = service.command("faststop");
-        run(command.env("rc_shutdown", "reboot"))
-    };
-    service.says("stuck", "");
-    let said = shutdown().failure();
-    assert!(said.contains("/mnt/data could not be unmounted"), "{said}");
-    assert!(said.contains("zhast could not be exported"), "{said}");
-    assert!(service.pid().is_some(), "hastd still serves them");
-    assert_eq!(service.calls(), ["umount /mnt/data", "zpool export zhast"]);
-
-    service.forget();
-    service.says("rc.conf", "hast_enable=YES hast_shutdown_release=NO");
-    assert!(shutdown().failure().contains("umount /mnt/data"));
+    let said = shutdown(&service).failure();
+    assert!(said.contains("umount /mnt/data"), "{said}");
     assert_eq!(service.calls(), [] as [&str; 0]);
 
     service.says("rc.conf", "hast_enable=YES");
-    fs::remove_file(service.path("stuck")).expect("there");
-    shutdown().success();
-    let calls = [
-        "umount /mnt/data",
-        "zpool export zhast",
+    shutdown(&service).success();
+    // The last first: it may lie on another.
+    let calls = ["zpool export zhast", "umount /mnt/data"];
+    assert_eq!(service.calls(), [calls, RELEASED].concat());
+}
+
+#[test]
+fn a_shutdown_ends_programs_that_use_a_device_and_then_takes_it_by_force() {
+    let service = Service::new("");
+    let device = service.device("data");
+    let prepare = || {
+        service.start();
+        service.says("mounts", &mounts(&device));
+        service.says("pools", &pools(&device));
+        service.says("datasets", "zroot  /\nzhast/home  /home\nzhast2  /other\n");
+        service.says("used", "");
+    };
+    let told = ["fuser -c -k -s TERM /mnt/data", "fuser -c -k -s TERM /home"];
+    let tried = ["zpool export zhast", "umount /mnt/data"];
+
+    prepare();
+    service.says("obedient", "");
+    shutdown(&service).success();
+    assert_eq!(service.calls(), [tried, told, tried, RELEASED].concat());
+
+    prepare();
+    fs::remove_file(service.path("obedient")).expect("there");
+    let said = shutdown(&service);
+    let calls = service.calls();
+    let forced = ["zpool export -f zhast", "umount -f /mnt/data"];
+    let last = [forced, RELEASED].concat();
+    assert_eq!(calls[calls.len() - last.len()..], last);
+    assert_eq!(
+        calls.iter().filter(|call| *call == tried[1]).count(),
+        12,
+        "a second each"
+    );
+    assert!(said.stderr.contains("/mnt/data is in use"), "{said:?}");
+    said.success();
+
+    // Whatever else holds it: a shutdown goes on.
+    prepare();
+    service.says("stuck", "");
+    service.says("busy", "");
+    shutdown(&service).success();
+    let calls = service.calls();
+    let last = [
         "hastctl role init all",
+        "hastctl role --force init all",
         "signal TERM",
     ];
-    assert_eq!(service.calls(), calls);
+    assert_eq!(calls[calls.len() - last.len()..], last);
+}
+
+#[test]
+fn what_geom_has_made_of_a_device_is_found() {
+    let service = Service::new("");
+    service.start();
+    let text = "/dev/ada0p2 / ufs rw 1 1\n/dev/label/data /mnt/data ufs rw 2 2\n\
+                /dev/label/other /mnt/other ufs rw 2 2\n";
+    service.says("mounts", text);
+    // The device reads from its component by itself, which makes that its parent.
+    let text = "0 DISK ada1 1000 512 hd 16 sc 63\n1 GATE hast/data 900 512\n\
+                2 LABEL label/data 800 512 i 0 o 0\n0 DISK ada2 1000 512 hd 16 sc 63\n\
+                1 LABEL label/other 800 512 i 0 o 0\n";
+    service.says("conftxt", text);
+    let said = service.run("stop").failure();
+    assert!(said.contains("run 'umount /mnt/data' first"), "{said}");
+    assert!(!said.contains("/mnt/other"), "{said}");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use crate::stage::Service;
 use crate::support::{eventually, run, tool};
-use crate::{read, root};
+use crate::{SCRIPTS, read, root};
 
 #[test]
 fn start_runs_hastd_and_leaves_the_roles_alone() {
@@ -161,27 +161,38 @@ fn its_place_in_the_order_is_that_of_base_hastd() {
 /// Each variable with a default is explained at the head, and the other way round.
 #[test]
 fn variables_are_documented() {
-    let text = read("rc.d/hast");
-    let documented: Vec<&str> = text
-        .lines()
-        .filter_map(|line| line.strip_prefix("# hast_")?.split_once(" ("))
-        .map(|(name, _)| name)
-        .collect();
-    let set: Vec<&str> = text
-        .lines()
-        .filter_map(|line| line.strip_prefix(": \"${hast_")?.split_once(":="))
-        .map(|(name, _)| name)
-        .collect();
-    // These are run_rc_command's own.
-    let own = ["flags", "program"];
-    for name in &set {
-        assert!(documented.contains(name), "hast_{name} is not documented");
-    }
-    for name in &documented {
-        assert!(
-            set.contains(name) || own.contains(name),
-            "there is no hast_{name}"
-        );
+    for script in SCRIPTS {
+        let text = read(Path::new("rc.d").join(script));
+        let documented: Vec<&str> = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("# hast_")?.split_once(" ("))
+            .map(|(name, _)| name)
+            .collect();
+        let set: Vec<&str> = text
+            .lines()
+            .filter_map(|line| line.strip_prefix(": \"${hast_")?.split_once(":="))
+            .map(|(name, _)| name)
+            .collect();
+        // These are run_rc_command's own.
+        let own = ["flags", "program", "failover_flags"];
+        // These are other scripts'.
+        let others: &[&str] = match script {
+            "hast_failover" => &["enable"],
+            "hast_carp" => &["failover_enable"],
+            _ => &[],
+        };
+        for name in set.iter().filter(|name| !others.contains(name)) {
+            assert!(
+                documented.contains(name),
+                "{script}: hast_{name} is not documented"
+            );
+        }
+        for name in &documented {
+            assert!(
+                set.contains(name) || own.contains(name),
+                "{script}: there is no hast_{name}"
+            );
+        }
     }
 }
 
@@ -190,11 +201,11 @@ fn the_scripts_are_clean() {
     let Some(shellcheck) = tool("shellcheck", "shellcheck") else {
         return;
     };
-    let stubs = ["rc.subr", "hastd", "hastctl", "system"]
+    let stubs = ["rc.subr", "hastd", "hastctl", "hast-failover", "system"]
         .map(|name| Path::new("tests/packaging/stubs").join(name));
     run(Command::new(&shellcheck)
         .current_dir(root())
-        .arg("rc.d/hast")
+        .args(SCRIPTS.map(|script| Path::new("rc.d").join(script)))
         .args(stubs))
     .success();
     // From their own folder, where they find what they share.

@@ -1,4 +1,4 @@
-//! Where rc.d/hast is run: with a stand-in for rc.subr, and programs that record how they are called.
+//! Where the scripts in rc.d are run: with a stand-in for rc.subr, and programs that record how they are called.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -34,16 +34,23 @@ disk3:
     reads: 0
 ";
 
-/// The script in a folder of its own, which stands in for the file system.
+/// A script in a folder of its own, which stands in for the file system.
 pub struct Service {
+    script: &'static str,
     folder: TempDir,
 }
 
 impl Service {
+    /// rc.d/hast, enabled.
     pub fn new(rc_conf: &str) -> Self {
+        Self::of("hast", &format!("hast_enable=YES\n{rc_conf}"))
+    }
+
+    /// A script of rc.d.
+    pub fn of(script: &'static str, rc_conf: &str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path();
-        let text = read("rc.d/hast");
+        let text = read(format!("rc.d/{script}"));
         let state = path.display().to_string();
         let stubs = root().join("tests/packaging/stubs");
         let text = text
@@ -51,13 +58,15 @@ impl Service {
             .replace("/usr/local/sbin", &stubs.display().to_string())
             .replace("/var/run", &state)
             .replace("/dev/hast", &format!("{state}/dev/hast"));
-        fs::write(path.join("hast"), text).expect("written");
+        fs::write(path.join(script), text).expect("written");
         fs::create_dir(path.join("bin")).expect("created");
-        for name in ["mount", "umount", "zpool", "kldstat", "kldload"] {
+        for name in [
+            "mount", "umount", "zpool", "zfs", "fuser", "sysctl", "sleep", "kldstat", "kldload",
+        ] {
             symlink(stubs.join("system"), path.join("bin").join(name)).expect("linked");
         }
-        let service = Self { folder };
-        service.says("rc.conf", &format!("hast_enable=YES\n{rc_conf}\n"));
+        let service = Self { script, folder };
+        service.says("rc.conf", &format!("{rc_conf}\n"));
         service.says("list", LIST);
         service.says("status", "Name\tStatus\t Role\t\tComponents\n");
         service.says("mounts", "/dev/ada0p2\t\t/\tufs\trw\t1 1\n");
@@ -86,7 +95,7 @@ impl Service {
         let mut command = Command::new("/bin/sh");
         let system = std::env::var("PATH").unwrap_or_default();
         command
-            .arg(self.path("hast"))
+            .arg(self.path(self.script))
             .arg(word)
             .env("HAST_STATE", self.folder.path())
             .env("PATH", format!("{}:{system}", self.path("bin").display()));
@@ -112,8 +121,14 @@ impl Service {
         self.says("calls", "");
     }
 
+    /// Of the daemon that the script has started.
     pub fn pid(&self) -> Option<String> {
-        let text = fs::read_to_string(self.path("hastd.pid")).ok()?;
+        let name = if self.script == "hast" {
+            "hastd.pid"
+        } else {
+            "hast-failover.pid"
+        };
+        let text = fs::read_to_string(self.path(name)).ok()?;
         Some(text.trim().to_owned())
     }
 }

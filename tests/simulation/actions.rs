@@ -66,6 +66,7 @@ impl World {
             }
             Action::WriteMetadata(ticket, metadata) => {
                 self.observe_counters(node, &metadata);
+                self.observe_mark(node, &metadata);
                 self.begin(node, Work::Metadata(ticket, metadata));
             }
             Action::Complete(id, outcome) => self.complete(node, id, outcome),

@@ -132,7 +132,13 @@ impl Oracle {
     }
 
     /// A component was made anew: it promises nothing, and what it had is given up.
-    pub fn recreated(&mut self, node: usize) {
+    pub fn recreated(&mut self, node: usize, wiped: bool) {
+        if wiped {
+            for view in &mut self.views[node] {
+                view.0.retain(|entry| entry.ended.is_none());
+                view.0.push(View::found(0, self.moment));
+            }
+        }
         self.half_copied[node] = false;
         self.apart[node] = Apart::default();
         self.related = false;
@@ -148,7 +154,7 @@ impl Oracle {
         self.introduced[node] = self.apart[node].surely;
     }
 
-    /// What a secondary decided about a primary, which has marks or none.
+    /// What a secondary decided about a primary; one of them has marks, or neither.
     pub fn met(&mut self, primary: usize, marked: bool, decision: Result<Source, Refusal>) {
         let (mut ours, theirs) = (self.apart[primary], self.apart[1 - primary]);
         ours.surely = self.introduced[primary];

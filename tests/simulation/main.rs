@@ -166,8 +166,8 @@ noticed! {
     a_metadata_flush_skipped: SkipMetadataFlush => SplitBrain | Lost | Stuck | Refused;
     a_mark_cleared_early: ClearMarkEarly => Cleared | Unmarked;
     a_counter_not_raised: ForgetLocalcnt => SplitBrain | Lost | Stuck;
-    an_answer_before_the_second_copy: AcknowledgeBeforePeer => Lost;
-    an_answer_before_any_copy: AcknowledgeAtOnce => Lost | Read | UpToDate;
+    an_answer_before_the_second_copy: AcknowledgeBeforePeer => Lost | Alone;
+    an_answer_before_any_copy: AcknowledgeAtOnce => Lost | Read | UpToDate | Alone;
     a_flush_that_does_nothing: FlushNothing => Lost | Cleared;
     a_reply_lost: LoseFirstReply => Stuck;
     an_inconsistent_mark_dropped: DropInconsistentMark => Lost;
@@ -181,5 +181,5 @@ noticed! {
     a_mark_that_stays: KeepInconsistentMark => Refused | Stuck;
     a_split_brain_ignored: IgnoreSplitBrain => SplitBrain;
     a_permit_ignored: IgnorePermit => Alone;
-    a_source_ignored: IgnoreSource => Read | UpToDate | Lost;
+    a_source_ignored: IgnoreSource => Read | UpToDate | Lost | SplitBrain;
 }

@@ -120,9 +120,10 @@ impl World {
             } else if can {
                 self.note(|| format!("node {node} is made anew"));
                 // Two new components count as equal: then they had better be.
-                let wipe = self.nodes[1 - node].disk.metadata().localcnt == 0;
+                // (The first change may have come after the primary introduced itself.)
+                let wipe = self.nodes[1 - node].disk.metadata().localcnt <= 1;
                 self.nodes[node].recreate(wipe);
-                self.oracle.recreated(node);
+                self.oracle.recreated(node, wipe);
                 self.split = false;
             }
         }

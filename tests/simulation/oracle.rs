@@ -20,7 +20,7 @@
 //! 4. *Up to date*: while `up_to_date` is shown and the peer lives, all sectors with nothing under way are equal.
 //! 5. *Split brain*: refused as split brain (or as foreign) if both nodes acknowledged a write, or a flush
 //!    of writes the peer may have lost, in full apart since they were last in step; and only if both at
-//!    least attempted one (a primary that meets its peer with marks may have: its counter says so from then on).
+//!    least attempted one (a primary that meets its peer, with marks on either, may have: its counter says so then).
 //! 6. *Read*: a read returns, per sector, a value not superseded when it was submitted or written while it
 //!    ran; a value once read with nothing under way stays until the next write.
 //! 7. *Stuck*: requests end in bounded time; they fail only after a fault of this disk or for want of the peer's
@@ -29,7 +29,7 @@
 //! 9. *Alone*: while a node has no permit to go on alone, no write, delete or flush is acknowledged that its peer
 //!    has not answered as done (or received).
 //! 10. *Refused*: a component is refused as inconsistent only if, since the two were last up to date, it was
-//!     the target of a meeting or a disk failed. Never are both marked unless a disk failed since.
+//!     the target of a meeting, the other acknowledged something without it, or a disk failed. Never are both marked unless a disk failed since.
 //!
 //! While a primary leans on its peer (part of its own component is out of date), a power cut of the peer
 //! counts as one of its own: only what was flushed is promised.
@@ -304,6 +304,7 @@ impl Oracle {
                 binds[1 - node] = same && request.both;
                 self.end_write(&request, id, now, binds);
                 self.apart[node].surely |= alone;
+                self.lacking[1 - node] |= !same;
             }
             Command::Flush => {
                 self.apart[node].surely |= alone && request.both && self.apart[node].unflushed;

@@ -91,6 +91,16 @@ impl World {
         }
     }
 
+    /// A primary that leant on its peer stores that it does no longer: it has what the peer did alone, even
+    /// if the peer never hears of it.
+    pub fn observe_mark(&mut self, node: usize, ours: &Metadata) {
+        let marked = self.nodes[node].disk.metadata().inconsistent.is_some();
+        let connected = self.oracle.sessions[node].is_some();
+        if marked && ours.inconsistent.is_none() && connected {
+            self.oracle.has_everything(node);
+        }
+    }
+
     /// A primary that is connected says, or stores, that it and its peer will be in step.
     pub fn observe_being_in_step(&mut self, node: usize) {
         let from_peer = self.nodes[node]

@@ -7,6 +7,7 @@
 mod failures;
 mod gate;
 mod harness;
+mod log;
 #[allow(dead_code, unused_imports)] // the provider's own tests use the rest
 #[path = "../gate/model/mod.rs"]
 mod model;

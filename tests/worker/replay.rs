@@ -131,9 +131,9 @@ fn serve(node: &Node, folder: &str, first: u32, second: u32) -> u8 {
         }
     });
     let _ = out.shutdown(Shutdown::Write);
-    let mut rest = Vec::new();
+    let mut rest: Vec<u8> = Vec::new();
     back.read_to_end(&mut rest).unwrap();
-    assert_eq!(rest, [], "{folder} {second}: nothing more");
+    assert_eq!(rest, b"", "{folder} {second}: nothing more");
     check_order(&replies);
     // Replies may come in any order.
     let sorted = |messages: &[Message]| {

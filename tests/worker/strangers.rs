@@ -112,9 +112,9 @@ fn a_secondary_drops_a_primary_that_sends_nonsense() {
         // The worker may drop us before all is written.
         let _ = first.write_all(&bytes);
         let _ = first.shutdown(Shutdown::Write);
-        let mut rest = Vec::new();
+        let mut rest: Vec<u8> = Vec::new();
         let _ = second.read_to_end(&mut rest);
-        assert_eq!(rest, [], "{what}: nothing is to be acknowledged");
+        assert_eq!(rest, b"", "{what}: nothing is to be acknowledged");
         assert_eq!(worker.join(), 75, "{what}");
         assert!(b.data().iter().all(|byte| *byte == 0), "{what}: written");
     }

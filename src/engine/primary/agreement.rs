@@ -123,8 +123,6 @@ impl Primary {
         if self.copies.end() {
             actions.push(Action::Notice(Notice::SynchronisationDone));
         }
-        // A change that the peer failed before, and that is held for want of a permit.
-        self.wake_waiting_peer(actions);
     }
 
     pub(super) fn state_replied(

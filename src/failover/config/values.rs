@@ -24,6 +24,8 @@ pub const DEBOUNCE: Seconds = 0..=60;
 
 /// The port of a witness where its address names none.
 const WITNESS_PORT: u16 = 8458;
+/// The word for every group, which therefore names none.
+const ALL: &str = "all";
 /// Longest name of a group: it becomes part of file names and of messages to a witness.
 const GROUP_LENGTH_MAX: usize = 64;
 /// Longest name of a pool, as in ZFS (ZFS_MAX_DATASET_NAME_LEN less a NUL).
@@ -84,6 +86,9 @@ pub fn word<T: FromStr<Err = UnknownWord>>(value: &str) -> Result<T, String> {
 
 /// A group's name.
 pub fn group_name(value: &str) -> Result<(), String> {
+    if value == ALL {
+        return Err(format!("'{ALL}' means every group; choose another name"));
+    }
     let good = value.starts_with(|first: char| first.is_ascii_alphanumeric())
         && value.len() <= GROUP_LENGTH_MAX
         && only(value, "-_.");

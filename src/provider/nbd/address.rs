@@ -2,7 +2,8 @@
 //!
 //! A unix socket is made with mode 0600 before anyone can connect to it. One that a dead
 //! process left behind is replaced; one that somebody answers on, or a file that is no
-//! socket, is never touched.
+//! socket, is never touched. Our own is removed at the end, where this process may still do that; hastd's
+//! main process removes that of a confined worker.
 
 use std::fmt;
 use std::fs::{self, DirBuilder, Permissions};
@@ -15,6 +16,8 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
+use hast_ffi::capsicum;
+use nix::errno::Errno;
 use socket2::{Domain, SockAddr, Type};
 
 use super::protocol::PORT;
@@ -227,7 +230,7 @@ impl ListenAddress {
     }
 }
 
-/// A listening socket, which does not wait; a unix one is removed when dropped.
+/// A listening socket, which does not wait; a unix one is removed when dropped, if that is allowed.
 pub(super) enum Listener {
     Unix {
         listener: UnixListener,
@@ -245,6 +248,17 @@ impl Listener {
             Self::Tcp(listener) => listener
                 .local_addr()
                 .map(|at: SocketAddr| ListenAddress::Tcp(at.to_string())),
+        }
+    }
+
+    /// Leaves it, and what it accepts, what a server does with them.
+    pub(super) fn limit(&self) {
+        let limited = capsicum::limit(self.as_fd(), &capsicum::LISTENER)
+            .and_then(|()| capsicum::limit_ioctls(self.as_fd(), &capsicum::SOCKET_REQUESTS));
+        match limited {
+            Ok(()) | Err(Errno::ENOSYS) => {}
+            // One that can do more than it has to is not worth failing for.
+            Err(errno) => log::warn!("nbd: cannot limit what can be done with sockets: {errno}"),
         }
     }
 

@@ -23,6 +23,7 @@ use super::connection::Connection;
 use super::guest::Guest;
 use super::protocol::{MAX_CLIENT_REQUEST, MAX_NAME};
 use super::socket::Socket;
+use crate::pause::pause;
 use crate::provider::follower::Follower;
 use crate::provider::{Backend, MAX_REQUEST, lock};
 
@@ -158,6 +159,7 @@ impl Server {
         let start = |operation| move |source| ProviderError::Start { operation, source };
         let (wake, woken) = UnixStream::pair().map_err(start("make a socket pair"))?;
         let listener = listen.listen()?;
+        listener.limit();
         let address = listener.address().map_err(start("look up the address"))?;
         let issuer = backend.clone();
         let follow = move |compound: &Arc<Compound>| compound.advance(&*issuer);
@@ -277,7 +279,7 @@ impl Shared {
                 Err(error) if is_passing(&error) => {}
                 Err(error) => {
                     log::error!("nbd: cannot accept a connection: {error}");
-                    thread::sleep(ACCEPT_PAUSE);
+                    pause(ACCEPT_PAUSE);
                 }
             }
         }

@@ -104,7 +104,11 @@ fn lasts(time: Duration, rate: u64) -> Time {
 impl Play {
     fn new(seed: u64) -> Self {
         let mut random = fastrand::Rng::with_seed(seed);
-        let mut rate = || random.u64(1_000_000 - DRIFT..=1_000_000 + DRIFT);
+        let mut rate = || match random.u8(..3) {
+            0 => 1_000_000 - DRIFT,
+            1 => 1_000_000 + DRIFT,
+            _ => random.u64(1_000_000 - DRIFT..=1_000_000 + DRIFT),
+        };
         let rates = [rate(), rate(), rate()];
         let node = |rate| Node {
             rate,
@@ -186,7 +190,13 @@ impl Play {
                     self.granted(node);
                 }
                 self.nodes[node].asked = None;
-                let pause = self.random.u64(..4000);
+                // Sometimes it lets its lease run out.
+                let longest = if self.random.u8(..10) == 0 {
+                    90_000
+                } else {
+                    4000
+                };
+                let pause = self.random.u64(..longest);
                 self.next_turn(node, pause);
             }
             Event::Crash => {
@@ -236,7 +246,7 @@ impl Play {
 
     fn choose(&mut self, node: usize) -> Acquire {
         let seconds = match self.random.u8(..4) {
-            0 => self.random.u64(3..=60),
+            0 => 60,
             _ => self.random.u64(3..=6),
         };
         Acquire {

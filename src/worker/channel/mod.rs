@@ -20,6 +20,9 @@ use crate::wire::frame::{self, Limits};
 /// The number at which a worker finds its end of the socket.
 pub const DESCRIPTOR: i32 = 3;
 
+/// The number at which it finds the pipe that takes its log (see [`relay`](crate::logging::relay)).
+pub const LOG_DESCRIPTOR: i32 = 4;
+
 /// The one argument with which hastd is executed as a worker.
 pub const ARGUMENT: &str = "--worker";
 

@@ -48,10 +48,7 @@ impl Primary {
     }
 
     fn give_up_privileges(&self) -> Result<(), RoleError> {
-        let provider = self.provider();
-        if !provider.as_ref().map_or(Ok(false), Served::confine)? {
-            return Ok(());
-        }
+        self.provider().as_ref().map_or(Ok(()), Served::confine)?;
         self.local.confine();
         confinement::confine()?;
         Ok(())

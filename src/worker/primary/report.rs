@@ -90,7 +90,7 @@ impl Primary {
                     .synchronising
                     .map(|progress| self.synchronisation(progress)),
                 holding: permit.left().map(|left| Holding {
-                    left: left.as_secs() as u32,
+                    left: left.as_millis().div_ceil(1000) as u32,
                     held: status.held,
                 }),
                 reason: self.reason(&status, &meeting),

@@ -70,15 +70,12 @@ impl Served {
         Ok(Self::Gate(Gate::open(kernel, device, backend)?))
     }
 
-    /// Gives up what serving does not take, before the process is confined. Whether it can be: an NBD server
-    /// has a socket in the file system to remove.
-    pub(super) fn confine(&self) -> Result<bool, RoleError> {
+    /// Gives up what serving does not take, before the process is confined.
+    pub(super) fn confine(&self) -> Result<(), RoleError> {
         match self {
-            Self::Nbd(_) => Ok(false),
-            Self::Gate(gate) => {
-                gate.confine()?;
-                Ok(true)
-            }
+            // It has done so already.
+            Self::Nbd(_) => Ok(()),
+            Self::Gate(gate) => Ok(gate.confine()?),
         }
     }
 

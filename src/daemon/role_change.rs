@@ -1,0 +1,60 @@
+//! What is looked at, and done, before a resource begins to change its role because somebody said so.
+//!
+//! Never starts or ends a worker: that is the lifecycle's.
+
+use std::time::Instant;
+
+use super::lifecycle::Stage;
+use super::resources::Managed;
+use crate::config::Provider;
+use crate::control::{ErrorCode, Failure, Guard};
+use crate::moment::Moment;
+use crate::provider::gate;
+use crate::terms::Role;
+
+/// What is to become of a resource.
+#[derive(Debug, Clone, Copy)]
+pub struct RoleChange {
+    /// The role.
+    pub role: Role,
+    /// Whatever speaks against it.
+    pub force: bool,
+    /// Of a promotion by a program.
+    pub guard: Option<Guard>,
+}
+
+impl RoleChange {
+    /// Looks whether it may begin, and does what has to be done before.
+    pub fn prepare(self, managed: &Managed) -> Result<(), Failure> {
+        self.hinder(managed)?;
+        self.leave_nothing(managed)
+    }
+
+    /// Whether what the other node has said forbids it.
+    fn hinder(self, managed: &Managed) -> Result<(), Failure> {
+        let becomes = self.role == Role::Primary && managed.lifecycle.role() != Role::Primary;
+        if !becomes || self.force {
+            return Ok(());
+        }
+        let node = managed.resource.remote_text();
+        managed
+            .claims
+            .hinder(self.guard, node, Instant::now(), Moment::now())
+            .map_err(|hindrance| Failure::new(ErrorCode::CLAIMED, hindrance.to_string()))
+    }
+
+    /// Where there is no worker to do it: what a primary that died left in the kernel goes, before the resource
+    /// becomes something else.
+    fn leave_nothing(self, managed: &Managed) -> Result<(), Failure> {
+        let alone = matches!(managed.lifecycle.stage(), Stage::Idle | Stage::BackOff);
+        if self.role == Role::Primary || !alone || managed.resource.provider != Provider::Gate {
+            return Ok(());
+        }
+        let Some(kernel) = gate::of_this_system() else {
+            return Ok(());
+        };
+        gate::orphan::remove(&*kernel, &managed.resource.provname, self.force)
+            .map(drop)
+            .map_err(|error| Failure::new(ErrorCode::REFUSED, error.to_string()))
+    }
+}
