@@ -33,3 +33,4 @@ mod runner;
 mod socket;
 mod story;
 mod switchover;
+mod witness;

@@ -23,12 +23,15 @@ const PROGRAMS: [&str; 8] = [
 pub struct Member {
     name: &'static str,
     pub folder: PathBuf,
+    /// More of the table `failover`.
+    failover: String,
     child: Option<Child>,
 }
 
 impl Member {
-    /// In a folder of its own below `root`, where the pair's hast.conf is. `group` is what the group's table says.
-    pub fn new(name: &'static str, root: &Path, group: &str) -> Self {
+    /// In a folder of its own below `root`, where the pair's hast.conf is. `failover` and `group` are added to these
+    /// tables.
+    pub fn new(name: &'static str, root: &Path, failover: &str, group: &str) -> Self {
         let folder = root.join(format!("agent-{name}"));
         for part in ["bin", "faults", "machine", "state"] {
             fs::create_dir_all(folder.join(part)).unwrap();
@@ -49,6 +52,7 @@ impl Member {
         let member = Self {
             name,
             folder,
+            failover: failover.to_owned(),
             child: None,
         };
         member.write_config(group);
@@ -60,9 +64,10 @@ impl Member {
     pub fn write_config(&self, group: &str) {
         let at = |name: &str| self.folder.join(name).display().to_string();
         let mut text = format!(
-            "[failover]\ncontrol = \"{}\"\nstate = \"{}\"\n[failover.programs]\n",
+            "[failover]\ncontrol = \"{}\"\nstate = \"{}\"\n{}[failover.programs]\n",
             at("control"),
-            at("state")
+            at("state"),
+            self.failover
         );
         for program in PROGRAMS {
             text += &format!("{program} = \"{}\"\n", at(&format!("bin/{program}")));

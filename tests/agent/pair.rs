@@ -17,13 +17,17 @@ pub struct Pair {
 impl Pair {
     /// Both hastds and agents run and both nodes are backup; `group` is added to the group's table on both.
     pub fn start(group: &str) -> Self {
+        Self::start_with("", group)
+    }
+
+    fn start_with(failover: &str, group: &str) -> Self {
         let mut setup = Setup::new("fullsync");
         setup.resources = vec!["disk1".into(), "disk2".into()];
         let cluster = setup.created();
         let root = cluster.path("");
         let mut pair = Self {
-            a: Member::new("nodea", &root, group),
-            b: Member::new("nodeb", &root, group),
+            a: Member::new("nodea", &root, failover, group),
+            b: Member::new("nodeb", &root, failover, group),
             cluster,
         };
         for (one, other) in [(&pair.a, &pair.b), (&pair.b, &pair.a)] {
@@ -40,7 +44,12 @@ impl Pair {
 
     /// As [`Self::start`], with `a` master by CARP's word, and both copies complete.
     pub fn with_master(group: &str) -> Self {
-        let pair = Self::start(group);
+        Self::with_master_and("", group)
+    }
+
+    /// The same, with more in the table `failover`.
+    pub fn with_master_and(failover: &str, group: &str) -> Self {
+        let pair = Self::start_with(failover, group);
         pair.a.carp("MASTER");
         pair.a.until("master");
         for resource in &pair.cluster.setup.resources {

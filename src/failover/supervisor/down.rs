@@ -158,7 +158,7 @@ impl Supervisor {
             }
             Step::Invite | Step::WaitForTakeover => {
                 self.say(Level::Error, format!("{what}; taking the group back"));
-                self.go_up(Origin::Rollback);
+                self.roll_back();
             }
             Step::WaitForHastd => {
                 self.say(Level::Error, what);
@@ -171,6 +171,13 @@ impl Supervisor {
                 self.phase = Phase::Down(down);
             }
         }
+    }
+
+    /// Where the peer does not take over. That the address has gone was this node's own doing.
+    fn roll_back(&mut self) {
+        self.pending
+            .take_if(|wish| !wish.master && wish.origin == Origin::Carp);
+        self.go_up(Origin::Rollback);
     }
 
     fn try_again(&mut self, mut down: Down) {
@@ -186,7 +193,7 @@ impl Supervisor {
                 Level::Error,
                 "no switchover: taking the group back".to_owned(),
             );
-            self.go_up(Origin::Rollback);
+            self.roll_back();
             return;
         }
         match down.policy(&self.group) {
