@@ -30,7 +30,7 @@ pub enum Source {
     PeerListener,
     /// A peer's connection on its way to a worker.
     Meeting,
-    /// The channel to a worker.
+    /// The channel to a worker, and its log.
     Worker,
     /// A connection being opened for a worker.
     Connect,

@@ -38,7 +38,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// Failover of HAST resources, with what lies on them
 #[derive(Debug, Parser)]
 #[command(name = "hast-failover", version, disable_help_subcommand = true)]
-struct Arguments {
+pub struct Arguments {
     #[command(subcommand)]
     command: Command,
 }

@@ -250,6 +250,7 @@ impl Table {
             Step::Import { pool, force } => Way::Run(Task {
                 look: Some(self.pool(pool)),
                 wanted: true,
+                // Not in a cache file: at boot the kernel would look for it before its devices are there.
                 command: Command::new(
                     &programs.zpool,
                     ["import", "-o", "cachefile=none", "-d", DEVICES]

@@ -3,7 +3,7 @@
 //!
 //! A pipe of lines; a line's first character says how much it matters. Never waits, at either end: lines
 //! that the pipe has no room for are left out, and how many were is said as soon as there is room. Invariant:
-//! lines arrive whole and in order; what is kept of one at either end is bounded by its own length or
+//! lines arrive in order and whole, but for one at which its worker was killed; what is kept of one at either end is bounded by its own length or
 //! [`LINE_LENGTH`], whatever the other end does.
 
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
@@ -109,10 +109,10 @@ impl Sender {
         let mut sent = 0;
         while sent < bytes.len() {
             match (&self.pipe).write(&bytes[sent..]) {
-                Ok(length) => sent += length,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => return Err(Gone),
+                Ok(0) | Err(_) => return Err(Gone),
+                Ok(length) => sent += length,
             }
         }
         Ok(sent)

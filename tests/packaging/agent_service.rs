@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use crate::mdoc::Page;
 use crate::read;
 use crate::stage::Service;
+use crate::support::eventually;
 
 const ON: &str = "hast_enable=YES\nhast_failover_enable=YES\n";
 
@@ -113,28 +114,40 @@ fn stop_and_restart_leave_the_groups_as_they_are() {
 
 #[test]
 fn at_shutdown_groups_are_handed_over_or_given_up_before_the_agent_ends() {
-    let service = agent("hast_failover_config=/a/hast.toml");
-    service.start();
     let expected = [
         "hast-failover switchover -c /a/hast.toml all",
         "hast-failover backup -c /a/hast.toml all",
         "signal TERM",
     ];
-    assert_eq!(shutdown(&service), expected);
-    // The agent ends in any case: hast exports what is left, and the machine goes down.
-    let service = agent("");
+    let service = agent("hast_failover_config=/a/hast.toml");
     service.start();
-    service.says("stuck", "");
-    let expected = [
-        "hast-failover switchover all",
-        "hast-failover backup all",
-        "signal TERM",
-    ];
     assert_eq!(shutdown(&service), expected);
+    // What can not be handed over is given up; and the agent ends in any case: hast exports what is left, and
+    // the machine goes down.
+    for stuck in ["no-switchover", "no-backup"] {
+        let service = agent("hast_failover_config=/a/hast.toml");
+        service.start();
+        service.says(stuck, "");
+        assert_eq!(shutdown(&service), expected, "{stuck}");
+    }
 
     let service = agent("hast_failover_release=NO");
     service.start();
     assert_eq!(shutdown(&service), ["signal TERM"]);
+}
+
+#[test]
+fn reload_looks_at_the_configuration_before_the_agent_does() {
+    let service = agent("");
+    service.start();
+    service.run("reload").success();
+    eventually("the agent has the signal", || {
+        service.calls() == ["hast-failover check", "signal HUP"]
+    });
+    service.forget();
+    service.says("bad-configuration", "");
+    assert!(service.run("reload").failure().contains("line 3"));
+    assert_eq!(service.calls(), ["hast-failover check"]);
 }
 
 /// Stopped before hast, since it is started after it; and after the interfaces have their addresses.
@@ -173,7 +186,7 @@ fn a_node_that_starts_stands_back_once() {
     service.run("faststart").success();
     let raised = ["kldload carp", "sysctl net.inet.carp.demotion=240"];
     assert_eq!(service.calls(), raised);
-    assert!(service.path("hast-failover.demotion").exists());
+    assert!(service.path("hast_carp").exists());
     // The demotion adds up.
     service.forget();
     service.run("start").success();
@@ -192,7 +205,7 @@ fn a_node_that_starts_stands_back_once() {
     service.says("no-carp", "");
     let said = service.run("faststart").failure();
     assert!(said.contains("may take an address too early"), "{said}");
-    assert!(!service.path("hast-failover.demotion").exists());
+    assert!(!service.path("hast_carp").exists());
 }
 
 /// By as much as the agent lowers it.
@@ -227,7 +240,7 @@ fn the_page_has_the_variables_and_commands_of_the_services() {
         .filter_map(|line| line.strip_prefix("# ")?.split_once('\t'))
         .map(|(word, _)| word);
     let explained: Vec<&str> = explained.collect();
-    assert_eq!(explained, ["status", "check", "stop", "restart"]);
+    assert_eq!(explained, ["reload", "status", "check", "stop", "restart"]);
     let text = page.text();
     let (_, service) = text
         .split_once(".Xr service 8\nknows")
@@ -246,11 +259,15 @@ fn the_page_has_the_files() {
     for path in [
         hast::failover::config::DEFAULT_CONTROL,
         hast::failover::config::DEFAULT_STATE,
-        "/var/run/hast-failover.demotion",
+        hast::failover::agent::demotion::MARK,
         "/var/run/hast-failover.pid",
     ] {
         assert!(files.contains(&format!(".It Pa {path}")), "{path}");
     }
-    assert!(read("rc.d/hast_carp").contains("=/var/run/hast-failover.demotion\n"));
+    let mark = format!(
+        "\nhast_carp_mark={}\n",
+        hast::failover::agent::demotion::MARK
+    );
+    assert!(read("rc.d/hast_carp").contains(&mark), "{mark}");
     assert!(read("rc.d/hast_failover").contains(":=/var/run/hast-failover.pid}"));
 }

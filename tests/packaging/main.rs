@@ -3,6 +3,7 @@
 
 mod agent_service;
 mod documents;
+mod dry_run;
 mod install;
 mod manual;
 mod mdoc;

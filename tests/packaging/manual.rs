@@ -9,6 +9,7 @@ use clap::{CommandFactory, Parser};
 use hast::cli::arguments::Arguments as Hastctl;
 use hast::control::{Condition, Connection, LocalState, PeerState};
 use hast::daemon::arguments::Arguments as Hastd;
+use hast::failover::cli::Arguments as Failover;
 
 use crate::mdoc::{Page, arguments, flags};
 use crate::support::{run, tool};
@@ -128,26 +129,29 @@ fn hastd_and_its_page_have_the_same_options() {
     accepted(&witness[1..], &["--witness"]);
 }
 
-#[test]
-fn hastctl_and_its_page_have_the_same_commands_and_options() {
-    let mut command = Hastctl::command();
+/// Each command has its synopsis, in the order of the program's usage, and each option is explained.
+#[track_caller]
+fn assert_commands(command: &mut clap::Command, page: &Page) {
     command.build();
-    let page = Page::open("hastctl.8");
     let commands: Vec<&clap::Command> = command.get_subcommands().collect();
-    let synopses = synopses(&page);
+    let synopses = synopses(page);
     // Behind those of the commands stand the one of -h and the one of -V.
     assert_eq!(synopses.len(), commands.len() + 2);
-    let mut all = options(&command);
+    let mut all = options(command);
     for (command, lines) in commands.iter().zip(&synopses) {
         assert_eq!(arguments(lines, "Cm")[0], command.get_name());
         assert_synopsis(command, lines);
         all.extend(options(command));
     }
-    assert_eq!(explained(&page), all);
-    let names: Vec<String> = commands
-        .iter()
-        .map(|command| command.get_name().to_owned())
-        .collect();
+    assert_eq!(explained(page), all);
+}
+
+#[test]
+fn hastctl_and_its_page_have_the_same_commands_and_options() {
+    let mut command = Hastctl::command();
+    let page = Page::open("hastctl.8");
+    assert_commands(&mut command, &page);
+    let names: Vec<&str> = command.get_subcommands().map(|it| it.get_name()).collect();
     let mut described: Vec<String> = page.items("Cm").into_iter().map(|(name, _)| name).collect();
     // Roles are explained inside `role`.
     described.retain(|word| {
@@ -156,6 +160,17 @@ fn hastctl_and_its_page_have_the_same_commands_and_options() {
             .all(|role| role.word() != word)
     });
     assert_eq!(described, names);
+}
+
+#[test]
+fn hast_failover_and_its_page_have_the_same_commands_and_options() {
+    let mut command = Failover::command();
+    let page = Page::open("hast-failover.8");
+    assert_commands(&mut command, &page);
+    let names: Vec<&str> = command.get_subcommands().map(|it| it.get_name()).collect();
+    let described: Vec<String> = page.items("Cm").into_iter().map(|(name, _)| name).collect();
+    // Behind them are those of service(8).
+    assert_eq!(described[..names.len()], names);
 }
 
 #[test]
@@ -250,7 +265,7 @@ fn exit_codes_are_those_of_the_code() {
     let sources = sources();
     let constant = |name: &str, number: &str| format!("{name}: u8 = {number};");
     let mut explained = BTreeSet::new();
-    for name in ["hastctl.8", "hastd.8"] {
+    for name in ["hast-failover.8", "hastctl.8", "hastd.8"] {
         let page = Page::open(name);
         let lines = page.section("EXIT STATUS");
         for pair in lines.windows(2) {

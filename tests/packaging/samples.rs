@@ -15,7 +15,7 @@ use crate::support::{run, tool};
 use crate::{read, root};
 
 /// Each sample with its nodes.
-const SAMPLES: [(&str, [&str; 2]); 4] = [
+pub const SAMPLES: [(&str, [&str; 2]); 4] = [
     ("article.toml", ["hast1", "hast2"]),
     ("ufs-mirror.toml", ["hast1", "hast2"]),
     ("single-nic.toml", ["hast1", "hast2"]),
@@ -28,7 +28,7 @@ fn folder() -> PathBuf {
 
 /// What a sample is for a node.
 #[track_caller]
-fn load(name: &str, node: &str) -> (Config, Settings) {
+pub fn load(name: &str, node: &str) -> (Config, Settings) {
     let path = folder().join(name);
     Settings::load(Some(&path), Some(node)).unwrap_or_else(|error| panic!("{error}"))
 }

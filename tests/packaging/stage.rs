@@ -58,7 +58,8 @@ impl Service {
             .replace("/usr/local/sbin", &stubs.display().to_string())
             .replace("/var/run", &state)
             .replace("/dev/hast", &format!("{state}/dev/hast"));
-        fs::write(path.join(script), text).expect("written");
+        fs::create_dir(path.join("rc.d")).expect("created");
+        fs::write(path.join("rc.d").join(script), text).expect("written");
         fs::create_dir(path.join("bin")).expect("created");
         for name in [
             "mount", "umount", "zpool", "zfs", "fuser", "sysctl", "sleep", "kldstat", "kldload",
@@ -95,7 +96,7 @@ impl Service {
         let mut command = Command::new("/bin/sh");
         let system = std::env::var("PATH").unwrap_or_default();
         command
-            .arg(self.path(self.script))
+            .arg(self.path("rc.d").join(self.script))
             .arg(word)
             .env("HAST_STATE", self.folder.path())
             .env("PATH", format!("{}:{system}", self.path("bin").display()));

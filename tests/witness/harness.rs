@@ -24,7 +24,7 @@ use hast::witness::store::Store;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::support::wait_within;
+use crate::support::{eventually, wait_within};
 
 /// Longest that anything may take that is expected to happen.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -237,10 +237,12 @@ impl Settled {
 impl Drop for Settled {
     fn drop(&mut self) {
         let _ = self.end.write_all(&[0]);
-        let result = self.thread.take().map(JoinHandle::join);
-        if !std::thread::panicking() {
-            result.unwrap().unwrap().unwrap();
+        if std::thread::panicking() {
+            return;
         }
+        let thread = self.thread.take().unwrap();
+        eventually("the witness has ended", || thread.is_finished());
+        thread.join().unwrap().unwrap();
     }
 }
 

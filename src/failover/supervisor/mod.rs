@@ -22,7 +22,7 @@ mod up;
 
 use std::time::Duration;
 
-use super::group::{FailBack, Group};
+use super::group::{FailBack, Group, OnLeaseLoss};
 use super::plan::{self, Authority};
 use super::step::{LeaseAnswer, Outcome, PeerAnswer, Step};
 use down::{Cause, Down};
@@ -461,6 +461,10 @@ impl Supervisor {
     fn verified(&mut self, outcome: &Outcome) {
         if *outcome == Outcome::Done {
             self.phase = Phase::Master;
+            if self.witness && self.group.on_lease_loss == OnLeaseLoss::Stop {
+                // The witness may be new to the configuration.
+                self.actions.push(Action::Permit(Duration::ZERO));
+            }
             self.say(
                 Level::Info,
                 "found as master, with everything in place".to_owned(),
