@@ -404,3 +404,7 @@ fn connected(found: &Found) -> Waited {
     }
     Waited::End(Outcome::Done)
 }
+
+#[cfg(test)]
+#[path = "steps_tests.rs"]
+mod tests;
