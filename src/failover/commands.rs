@@ -65,6 +65,8 @@ pub struct Task {
     pub wanted: bool,
     /// What it takes.
     pub command: Command,
+    /// What is tried where that fails.
+    pub insist: Option<Command>,
     /// Whether it is done all the same where the look shows nothing definite.
     pub blind: bool,
 }
@@ -163,14 +165,9 @@ impl Table {
             Step::Import { pool, force } => Way::Run(Task {
                 look: Some(self.pool(pool)),
                 wanted: true,
-                // Not in a cache file: at boot the kernel would look for it before its devices are there.
-                command: Command::new(
-                    &programs.zpool,
-                    ["import", "-o", "cachefile=none", "-d", DEVICES]
-                        .into_iter()
-                        .chain(force.then_some("-f"))
-                        .chain([pool.as_str()]),
-                ),
+                command: self.import(pool, false),
+                // A pool that was exported needs no force.
+                insist: force.then(|| self.import(pool, true)),
                 blind: false,
             }),
             Step::Export { pool, force } => Way::Run(Task {
@@ -182,6 +179,7 @@ impl Table {
                         .chain(force.then_some("-f"))
                         .chain([pool.as_str()]),
                 ),
+                insist: None,
                 blind: false,
             }),
             Step::Check(mount) => self.mounting(mount, self.check(mount)),
@@ -196,6 +194,7 @@ impl Table {
                         .into_iter()
                         .chain([text(&mount.path)]),
                 ),
+                insist: None,
                 blind: false,
             }),
             Step::Start(service) => self.service(service, "onestart", true),
@@ -210,6 +209,7 @@ impl Table {
                 look: None,
                 wanted: true,
                 command: Command::new(&programs.reboot, ["-n", "-q"]),
+                insist: None,
                 blind: true,
             }),
             Step::Verify => Way::Look(self.everything()),
@@ -233,6 +233,31 @@ impl Table {
         let sign = if raise { "" } else { "-" };
         let setting = format!("net.inet.carp.demotion={sign}{DEMOTION}");
         Command::new(&programs.sysctl, [setting])
+    }
+
+    /// Not into a cache file: at boot the kernel would look for it before its devices are there.
+    fn import(&self, pool: &str, force: bool) -> Command {
+        let mut arguments = vec![
+            "import".to_owned(),
+            "-o".to_owned(),
+            "cachefile=none".to_owned(),
+        ];
+        // Directories are not searched for others in them.
+        let mut folders = vec![PathBuf::from(DEVICES)];
+        for device in self.devices() {
+            if let Device::Gate(path) = device
+                && let Some(folder) = path.parent()
+                && !folders.iter().any(|known| known == folder)
+            {
+                folders.push(folder.to_owned());
+            }
+        }
+        for folder in &folders {
+            arguments.extend(["-d".to_owned(), text(folder)]);
+        }
+        arguments.extend(force.then(|| "-f".to_owned()));
+        arguments.push(pool.to_owned());
+        Command::new(&self.programs.zpool, arguments)
     }
 
     fn pool(&self, pool: &str) -> Look {
@@ -264,6 +289,7 @@ impl Table {
             look: Some(self.mounted(mount)),
             wanted: true,
             command,
+            insist: None,
             blind: false,
         })
     }
@@ -293,6 +319,7 @@ impl Table {
             wanted,
             command: Command::new(&self.programs.service, [service, verb]),
             // Not every service can tell.
+            insist: None,
             blind: true,
         })
     }
@@ -312,6 +339,7 @@ impl Table {
                 &self.programs.ifconfig,
                 [carp.interface.as_str(), "vhid", &vhid, "state", state],
             ),
+            insist: None,
             blind: false,
         })
     }
@@ -322,6 +350,7 @@ impl Table {
                 look: None,
                 wanted: true,
                 command: Command::given(argv),
+                insist: None,
                 blind: true,
             })
         })

@@ -91,7 +91,7 @@ fn a_dry_run_prints_what_would_be_run() {
         "{forced}"
     );
     assert!(
-        forced.contains("zpool import -o cachefile=none -d /dev/hast -f zhast"),
+        forced.contains("zpool import -o cachefile=none -d /dev/hast -d /dev/hast/vol -f zhast"),
         "{forced}"
     );
     assert!(dry_run(CONFIG, "clear storage").contains("demotion=-240"));

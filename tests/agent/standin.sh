@@ -32,10 +32,22 @@ zpool)
         echo "cannot open '$pool': no such pool" >&2
         exit 1 ;;
     import)
+        # Who was there last, and has not exported it.
+        last=$(cat "$here/../host.$pool" 2>/dev/null)
+        case " $* " in
+        *" -f "*) ;;
+        *)
+            if [ "${last:-$here}" != "$here" ]; then
+                echo "cannot import '$pool': pool was previously in use from another system." >&2
+                exit 1
+            fi ;;
+        esac
+        echo "$here" > "$here/../host.$pool"
         mkdir "$pool_of_all$pool" 2>/dev/null || echo "$here imports $pool" >> "$here/../twice"
         : > "$state/pool.$pool" ;;
     export)
         rmdir "$pool_of_all$pool"
+        rm -f "$here/../host.$pool"
         rm "$state/pool.$pool" ;;
     esac ;;
 mount)

@@ -28,9 +28,10 @@ fn a_hard_reset_of_the_master_loses_nothing() {
     // Where the dead node's claim still stood it is fenced again.
     changes.dedup();
     assert_eq!(
-        changes[..2],
+        changes[..3],
         [
             "fence ",
+            "zpool import -o cachefile=none -d /dev/hast tank",
             "zpool import -o cachefile=none -d /dev/hast -f tank"
         ]
     );

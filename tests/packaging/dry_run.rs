@@ -61,9 +61,11 @@ fn becoming_master_has_its_steps_in_order() {
             group.resources.join(" ")
         ));
         for pool in &group.pools {
-            parts.push(format!(
-                "zpool import -o cachefile=none -d /dev/hast -f {pool}"
-            ));
+            for force in ["", "-f "] {
+                parts.push(format!(
+                    "zpool import -o cachefile=none -d /dev/hast {force}{pool}"
+                ));
+            }
         }
         for mount in &group.mounts {
             parts.push("/sbin/fsck".to_owned());

@@ -45,19 +45,7 @@ pub struct Steps {
 /// What came of a command that has not done what it was to do.
 pub fn failure(command: &Command, ran: &Ran) -> Outcome {
     match ran {
-        Ran::Ended { code, output } => {
-            let how = match code {
-                Some(code) => format!("exit code {code}"),
-                None => "no exit code".to_owned(),
-            };
-            let said = shown(output);
-            let said = if said.is_empty() {
-                "and said nothing".to_owned()
-            } else {
-                said
-            };
-            Outcome::Failed(format!("'{command}' ended with {how}: {said}"))
-        }
+        Ran::Ended { code, output } => Outcome::Failed(ended(command, *code, output)),
         Ran::Overdue => Outcome::Overdue,
         Ran::Hangs { pid } => {
             log::error!(
@@ -70,6 +58,20 @@ pub fn failure(command: &Command, ran: &Ran) -> Outcome {
         )),
         Ran::Failed(why) => Outcome::Failed(why.clone()),
     }
+}
+
+fn ended(command: &Command, code: Option<i32>, output: &str) -> String {
+    let how = match code {
+        Some(code) => format!("exit code {code}"),
+        None => "no exit code".to_owned(),
+    };
+    let said = shown(output);
+    let said = if said.is_empty() {
+        "and said nothing"
+    } else {
+        &said
+    };
+    format!("'{command}' ended with {how}: {said}")
 }
 
 /// What a step that waits has found.
@@ -309,7 +311,16 @@ impl Steps {
                 Err(outcome) => return TaskEnd::Not(outcome),
             }
         }
-        match self.runner.run(&task.command, left(deadline)) {
+        let mut command = &task.command;
+        let mut ran = self.runner.run(command, left(deadline));
+        if let (Some(insist), Ran::Ended { code, output }) = (&task.insist, &ran)
+            && *code != Some(0)
+        {
+            log::warn!("{}; trying it by force", ended(command, *code, output));
+            command = insist;
+            ran = self.runner.run(command, left(deadline));
+        }
+        match ran {
             Ran::Ended { code: Some(0), .. } => TaskEnd::Done,
             ran => {
                 // What was not there may be what it complains of.
@@ -327,8 +338,8 @@ impl Steps {
                     _ => None,
                 };
                 match code {
-                    Some(code) => TaskEnd::Code(code, failure(&task.command, &ran)),
-                    None => TaskEnd::Not(failure(&task.command, &ran)),
+                    Some(code) => TaskEnd::Code(code, failure(command, &ran)),
+                    None => TaskEnd::Not(failure(command, &ran)),
                 }
             }
         }

@@ -89,6 +89,9 @@ impl Paper<'_> {
                     self.put(format_args!("     # {not} {shows}: {}\n", look.command));
                 }
                 self.put(format_args!("     {}\n", task.command));
+                if let Some(insist) = &task.insist {
+                    self.put(format_args!("     # where that fails: {insist}\n"));
+                }
             }
             Way::Demotion { raise } => {
                 let raised = if raise { "has" } else { "wants" };
@@ -104,14 +107,14 @@ impl Paper<'_> {
     fn down(&mut self) {
         self.steps(&plan::down(self.group, self.settings.witness.is_some()));
         let what = match self.group.on_hang {
-            OnHang::Retry => "tried again until it works",
-            OnHang::Force => "then done by force: what is not yet on the disk is lost",
+            OnHang::Retry => "it is tried again until it works",
+            OnHang::Force => "it is then done by force: what is not yet on the disk is lost",
             OnHang::Reboot => {
-                "then this machine is restarted at once: what is not yet on the disk is lost"
+                "this machine is restarted at once: what is not yet on the disk is lost"
             }
         };
         self.say(&format!(
-            "where unmounting, exporting or a role hangs or fails it is {what}"
+            "where unmounting, exporting or a role hangs or fails, {what}"
         ));
     }
 

@@ -27,6 +27,8 @@ pub(super) enum Cause {
     TakenOver,
     /// The agent was restarted, and does not know how far it was.
     Restart,
+    /// The agent was restarted as backup: to be sure.
+    Resume,
     /// The machine was restarted.
     Boot,
     /// To change places with the peer.
@@ -49,6 +51,8 @@ impl Down {
         let mut steps = VecDeque::new();
         if matches!(cause, Cause::Restart | Cause::Boot) {
             steps.extend(group.carp.is_some().then_some(Step::RaiseDemotion));
+        }
+        if matches!(cause, Cause::Restart | Cause::Resume | Cause::Boot) {
             steps.push_back(Step::WaitForHastd);
         }
         if whole {
@@ -63,7 +67,7 @@ impl Down {
                 steps.push_back(Step::Invite);
                 steps.push_back(Step::WaitForTakeover);
             }
-            Cause::Event | Cause::Restart | Cause::Boot => {}
+            Cause::Event | Cause::Restart | Cause::Resume | Cause::Boot => {}
         }
         Self {
             cause,
@@ -130,7 +134,12 @@ impl Supervisor {
         match cause {
             Cause::Failed(why) => self.in_trouble(why),
             Cause::TakenOver => self.in_trouble(TAKEN_OVER.to_owned()),
-            Cause::Event | Cause::Hand | Cause::Restart | Cause::Boot | Cause::Switchover => {}
+            Cause::Event
+            | Cause::Hand
+            | Cause::Restart
+            | Cause::Resume
+            | Cause::Boot
+            | Cause::Switchover => {}
         }
     }
 

@@ -299,7 +299,8 @@ impl Supervisor {
             Some(was) if was.master && !was.moving => self.perform(Step::Verify),
             was => {
                 let cause = match was {
-                    Some(_) => Cause::Restart,
+                    Some(was) if was.moving => Cause::Restart,
+                    Some(_) => Cause::Resume,
                     None => Cause::Boot,
                 };
                 self.go_down(cause, true);

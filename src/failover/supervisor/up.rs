@@ -7,7 +7,7 @@ use super::down::{Cause, told};
 use super::{Level, Origin, Phase, Supervisor};
 use crate::failover::group::{HookPoint, OnUnreachable};
 use crate::failover::plan::Authority;
-use crate::failover::step::{FenceAnswer, LeaseAnswer, Outcome, PeerAnswer, Step};
+use crate::failover::step::{CLAIM, FenceAnswer, LeaseAnswer, Outcome, PeerAnswer, Step};
 
 /// Between two questions to a peer that is primary still.
 const ASK_AGAIN: Duration = Duration::from_secs(2);
@@ -15,6 +15,10 @@ const ASK_AGAIN: Duration = Duration::from_secs(2);
 const WAIT_FOR_PEER: Duration = Duration::from_secs(5);
 /// Two nodes that have claimed from each other try again after different times below this.
 const COLLISION: Duration = Duration::from_secs(8);
+
+/// A peer that was switched off is not switched off again before its last claim has run out; no machine is back
+/// so soon.
+const STILL_OFF: Duration = Duration::from_secs(CLAIM.as_secs() + 5);
 
 #[derive(Debug)]
 enum Stage {
@@ -41,6 +45,8 @@ pub(super) struct Up {
     clean: bool,
     /// Said already.
     waited: bool,
+    /// When the peer was switched off on this way.
+    fenced: Option<Duration>,
 }
 
 impl Up {
@@ -51,6 +57,7 @@ impl Up {
             since,
             clean,
             waited: false,
+            fenced: None,
         }
     }
 
@@ -105,6 +112,7 @@ impl Supervisor {
                 self.peer_said(up, PeerAnswer::Unreachable(why));
             }
             (Stage::Fencing, Outcome::Fence(FenceAnswer::Fenced)) => {
+                up.fenced = Some(self.now);
                 self.say(Level::Warning, "the peer is fenced".to_owned());
                 self.with_authority(up, Authority::Fenced);
             }
@@ -215,7 +223,13 @@ impl Supervisor {
         if !up.waited {
             self.say(Level::Warning, why);
         }
-        if self.group.fence.is_some() && self.is_fresh() {
+        let off = up
+            .fenced
+            .is_some_and(|at| self.now.saturating_sub(at) <= STILL_OFF);
+        if off {
+            // Its last claim stood in the way, and has run out now.
+            self.with_authority(up, Authority::Fenced);
+        } else if self.group.fence.is_some() && self.is_fresh() {
             self.go_to(up, Stage::Fencing);
         } else {
             self.without_fence(up);
