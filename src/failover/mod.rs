@@ -9,6 +9,7 @@ pub mod cli;
 pub mod commands;
 pub mod config;
 pub mod group;
+pub mod look;
 pub mod plan;
 pub mod runner;
 pub mod step;

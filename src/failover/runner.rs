@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
-use nix::sys::signal::{Signal, killpg};
+use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::{Pid, Whence, lseek};
 
 use super::commands::Command;
@@ -121,8 +121,10 @@ impl Run for Programs {
                 Ran::Failed(format!("nobody waits for {command} any more"))
             }
             Err(RecvTimeoutError::Timeout) => {
-                // Fails only where the group is gone, which is what is wanted.
-                let _ = killpg(Pid::from_raw(pid.cast_signed()), Signal::SIGKILL);
+                let process = Pid::from_raw(pid.cast_signed());
+                // These fail only where there is nobody any more, which is what is wanted. It may have left its group.
+                let _ = killpg(process, Signal::SIGKILL);
+                let _ = kill(process, Signal::SIGKILL);
                 if ended.recv_timeout(GRACE).is_ok() {
                     return Ran::Overdue;
                 }

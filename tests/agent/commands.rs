@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use hast::config::{Config, NodeNames, Provider};
-use hast::failover::commands::{Device, Look, Seen, Sign};
+use hast::failover::commands::Device;
+use hast::failover::look::{Look, Seen, Sign};
 
 use crate::support::run;
 

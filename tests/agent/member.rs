@@ -1,5 +1,6 @@
 //! One node's agent, with its commands and the machine that it finds: stand-ins that keep their state in files.
 
+use std::fmt::Write;
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
@@ -70,14 +71,16 @@ impl Member {
             self.failover
         );
         for program in PROGRAMS {
-            text += &format!("{program} = \"{}\"\n", at(&format!("bin/{program}")));
+            writeln!(text, "{program} = \"{}\"", at(&format!("bin/{program}"))).unwrap();
         }
-        text += &format!(
+        writeln!(
+            text,
             "[group.storage]\nresources = [\"disk1\", \"disk2\"]\npools = [\"tank\"]\n\
              mounts = [{{ resource = \"disk2\", path = \"/data\" }}]\nservices = [\"samba\", \"nfs\"]\n\
-             carp = \"1@em0\"\ndebounce = 0\n{}\n",
+             carp = \"1@em0\"\ndebounce = 0\n{}",
             group.replace("FENCE", &at("bin/fence"))
-        );
+        )
+        .unwrap();
         fs::write(self.folder.join("hast-failover.toml"), text).unwrap();
     }
 

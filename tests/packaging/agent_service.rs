@@ -131,6 +131,17 @@ fn at_shutdown_groups_are_handed_over_or_given_up_before_the_agent_ends() {
         assert_eq!(shutdown(&service), expected, "{stuck}");
     }
 
+    // What hangs does not take the turn of those that come after it.
+    let service = agent("hast_failover_release_limit=0.1");
+    service.start();
+    service.says("hang", "");
+    let expected = [
+        "hast-failover switchover all",
+        "hast-failover backup all",
+        "signal TERM",
+    ];
+    assert_eq!(shutdown(&service), expected);
+
     let service = agent("hast_failover_release=NO");
     service.start();
     assert_eq!(shutdown(&service), ["signal TERM"]);

@@ -151,7 +151,10 @@ fn hastctl_and_its_page_have_the_same_commands_and_options() {
     let mut command = Hastctl::command();
     let page = Page::open("hastctl.8");
     assert_commands(&mut command, &page);
-    let names: Vec<&str> = command.get_subcommands().map(|it| it.get_name()).collect();
+    let names: Vec<&str> = command
+        .get_subcommands()
+        .map(clap::Command::get_name)
+        .collect();
     let mut described: Vec<String> = page.items("Cm").into_iter().map(|(name, _)| name).collect();
     // Roles are explained inside `role`.
     described.retain(|word| {
@@ -167,7 +170,10 @@ fn hast_failover_and_its_page_have_the_same_commands_and_options() {
     let mut command = Failover::command();
     let page = Page::open("hast-failover.8");
     assert_commands(&mut command, &page);
-    let names: Vec<&str> = command.get_subcommands().map(|it| it.get_name()).collect();
+    let names: Vec<&str> = command
+        .get_subcommands()
+        .map(clap::Command::get_name)
+        .collect();
     let described: Vec<String> = page.items("Cm").into_iter().map(|(name, _)| name).collect();
     // Behind them are those of service(8).
     assert_eq!(described[..names.len()], names);

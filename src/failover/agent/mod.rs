@@ -4,7 +4,8 @@
 //! | file | what |
 //! | --- | --- |
 //! | [`startup`] | from the command line to a running agent, and its end |
-//! | [`supervision`] | one group's loop |
+//! | [`supervision`], [`threads`] | one group's loop, and the threads around it |
+//! | [`definition`] | what they are made from |
 //! | [`steps`] | what the supervisor tells is done |
 //! | [`hastd`], [`peer`], [`lease`] | who is asked: this node's hastd, the peer's, the witness |
 //! | [`demotion`] | the one figure that groups share |
@@ -17,6 +18,7 @@
 //! hangs keeps a group from hearing the latest event.
 
 pub mod boot;
+pub mod definition;
 pub mod demotion;
 pub mod durable;
 pub mod hastd;
@@ -29,6 +31,7 @@ pub mod startup;
 pub mod state_file;
 pub mod steps;
 pub mod supervision;
+pub mod threads;
 pub mod waiting;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -40,9 +43,10 @@ use crate::config::Config;
 use crate::failover::carp;
 use crate::failover::group::Settings;
 use crate::failover::supervisor;
+use definition::Definition;
 use protocol::{Answer, Request};
 use server::{Reply, Serve};
-use supervision::{Definition, Message, Shared, Supervised};
+use supervision::{Message, Shared, Supervised};
 
 /// How long a group may take to answer; it never waits for anything.
 const ANSWER: Duration = Duration::from_secs(5);

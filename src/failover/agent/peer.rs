@@ -61,14 +61,14 @@ pub fn judge(answers: &[Result<Answer, AskError>], claimed: bool) -> (PeerAnswer
 mod tests {
     use super::*;
 
-    fn answer(role: Role, claimed: Option<u64>) -> Result<Answer, AskError> {
-        Ok(Answer {
+    fn answer(role: Role, claimed: Option<u64>) -> Answer {
+        Answer {
             role,
             claimed: claimed.map(Moment::from_nanoseconds),
             ours: true,
             local: None,
             connected: true,
-        })
+        }
     }
 
     fn away() -> Result<Answer, AskError> {
@@ -80,9 +80,9 @@ mod tests {
 
     #[test]
     fn the_worst_answer_counts() {
-        let primary = || answer(Role::Primary, None);
-        let secondary = || answer(Role::Secondary, Some(5));
-        let init = || answer(Role::Init, Some(7));
+        let primary = || Ok(answer(Role::Primary, None));
+        let secondary = || Ok(answer(Role::Secondary, Some(5)));
+        let init = || Ok(answer(Role::Init, Some(7)));
         let until = |at| Some(Moment::from_nanoseconds(at));
         let said = |answers: &[Result<Answer, AskError>]| judge(answers, true);
         assert_eq!(said(&[away(), primary()]).0, PeerAnswer::Primary);
@@ -94,7 +94,7 @@ mod tests {
             said(&[secondary(), secondary()]),
             (PeerAnswer::Secondary, until(5))
         );
-        let silent = answer(Role::Secondary, None);
+        let silent = Ok(answer(Role::Secondary, None));
         assert_eq!(
             said(&[secondary(), silent.clone()]),
             (PeerAnswer::NoPromise, None)

@@ -11,7 +11,8 @@ use super::lease::Leases;
 use super::peer;
 use super::waiting::Hurry;
 use crate::control::{Guard, Permit, ResourceStatus};
-use crate::failover::commands::{Command, Device, Look, Seen, Table, Task, Way};
+use crate::failover::commands::{Command, Device, Table, Task, Way};
+use crate::failover::look::{Look, Seen, Sign};
 use crate::failover::runner::{Ran, Run, shown};
 use crate::failover::step::{CLAIM, FenceAnswer, Outcome, PeerAnswer, Step};
 use crate::moment::Moment;
@@ -367,7 +368,7 @@ fn fenced(end: TaskEnd) -> Outcome {
 }
 
 fn is_service(look: &Look) -> bool {
-    matches!(look.sign, crate::failover::commands::Sign::Runs(_))
+    matches!(look.sign, Sign::Runs(_))
 }
 
 fn left(deadline: Instant) -> Duration {
@@ -403,3 +404,7 @@ fn connected(found: &Found) -> Waited {
     }
     Waited::End(Outcome::Done)
 }
+
+#[cfg(test)]
+#[path = "steps_tests.rs"]
+mod tests;

@@ -4,40 +4,31 @@
 //! Around it a thread each for steps, for looking at hastd, and for the lease: none of them, however long it
 //! hangs, keeps the loop from hearing and answering.
 
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
+use super::definition::Definition;
 use super::demotion::Demotion;
 use super::hastd::{self, Found, Hastd};
 use super::history::History;
-use super::lease::Leases;
 use super::protocol::{Answer, GroupReport, ResourceReport};
 use super::state_file::StateFile;
 use super::steps::Steps;
+use super::threads::{Errand, do_steps, run_errands, spawn, watch};
 use super::waiting::{Clock, Hurry};
-use crate::config::{Address, Config, Resource};
-use crate::control::Permit;
 use crate::failover::carp;
 use crate::failover::commands::Table;
-use crate::failover::group::{Group, Programs, Settings, WitnessSettings};
 use crate::failover::runner::{Ran, Run};
 use crate::failover::step::{LeaseAnswer, Outcome, Step};
 use crate::failover::supervisor::{self, Action, Carp, Input, Supervisor};
 use crate::logging::about;
 use crate::moment::Moment;
-use crate::witness::client::Witness;
-use crate::witness::secret::Secret;
 
 /// Between two looks at the time.
 const TICK: Duration = Duration::from_millis(250);
-/// Between two looks at hastd.
-const WATCH: Duration = Duration::from_secs(1);
-/// How long one of them may take.
-const WATCH_LIMIT: Duration = Duration::from_secs(5);
 /// How long the interface may take to be looked at.
 const CARP_LIMIT: Duration = Duration::from_secs(10);
 /// How long an agent that ends waits for the step that is under way.
@@ -70,12 +61,6 @@ pub enum Message {
     End,
 }
 
-/// What the thread of the lease is told.
-enum Errand {
-    Renew { alone: bool },
-    Permit { until: Moment },
-}
-
 /// What groups of one agent share.
 #[derive(Clone)]
 pub struct Shared {
@@ -87,47 +72,6 @@ pub struct Shared {
     pub clock: Clock,
     /// Which boot this is.
     pub boot: String,
-}
-
-/// Everything of the configuration that a group's supervision depends on.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Definition {
-    /// The group.
-    pub group: Group,
-    programs: Programs,
-    witness: Option<WitnessSettings>,
-    state: PathBuf,
-    node: String,
-    control: Address,
-    resources: Vec<Resource>,
-}
-
-impl Definition {
-    /// Of a group of `settings`.
-    pub fn new(group: &Group, settings: &Settings, config: &Config) -> Self {
-        let resources = group.resources.iter();
-        let resources = resources.filter_map(|name| config.resource(name).cloned());
-        Self {
-            group: group.clone(),
-            programs: settings.programs.clone(),
-            witness: settings.witness.clone(),
-            state: settings.state.clone(),
-            node: settings.node.clone(),
-            control: config.control.clone(),
-            resources: resources.collect(),
-        }
-    }
-
-    fn leases(&self, clock: Clock) -> Result<Option<Leases>, String> {
-        let Some(witness) = &self.witness else {
-            return Ok(None);
-        };
-        let secret = Secret::read(&witness.secret).map_err(|error| error.to_string())?;
-        let (group, node) = (self.group.name.clone(), self.node.clone());
-        let length = witness.lease;
-        let witness = Witness::new(witness.address.clone(), secret);
-        Ok(Some(Leases::new(witness, group, node, length, clock)))
-    }
 }
 
 /// A group that is supervised.
@@ -453,75 +397,5 @@ fn resource_report((name, status): &(String, crate::control::ResourceStatus)) ->
         local: details.map(|it| it.local.word().to_owned()),
         peer: details.map(|it| it.peer.word().to_owned()),
         reason: details.and_then(|it| it.reason.clone()),
-    }
-}
-
-fn spawn(group: &str, what: &str, work: impl FnOnce(&str) + Send + 'static) -> Result<(), String> {
-    let name = group.to_owned();
-    std::thread::Builder::new()
-        .name(format!("{group} {what}"))
-        .spawn(move || work(&name))
-        .map(drop)
-        .map_err(|error| format!("cannot start a thread: {error}"))
-}
-
-/// The thread that does the steps.
-fn do_steps(
-    mut doer: Steps,
-    name: &str,
-    steps: &Receiver<(u64, Step)>,
-    messages: &Sender<Message>,
-) {
-    let _about = about(name, None);
-    for (number, step) in steps {
-        doer.hurry.of_step(number);
-        let outcome = doer.perform(&step);
-        if messages.send(Message::Ended(number, outcome)).is_err() {
-            return;
-        }
-    }
-}
-
-/// The thread that looks at hastd.
-fn watch(hastd: &Hastd, unwatched: &Receiver<()>, messages: &Sender<Message>) {
-    loop {
-        let found = hastd.look(WATCH_LIMIT);
-        let gone = messages.send(Message::Seen(found)).is_err();
-        let over = unwatched.recv_timeout(WATCH);
-        if gone || over != Err(crossbeam_channel::RecvTimeoutError::Timeout) {
-            return;
-        }
-    }
-}
-
-/// The thread of the lease: one thing after the other. A witness is not told that the peer has everything before
-/// hastd has taken the permit back.
-fn run_errands(
-    name: &str,
-    leases: &Leases,
-    hastd: &Hastd,
-    errands: &Receiver<Errand>,
-    messages: &Sender<Message>,
-) {
-    let _about = about(name, None);
-    let mut doubt = None;
-    for errand in errands {
-        match errand {
-            Errand::Permit { until } => {
-                doubt = hastd.permit(Permit::Until(until), WATCH_LIMIT).err();
-                if let Some(why) = &doubt {
-                    log::error!("unable to tell hastd how long the lease is: {why}");
-                }
-            }
-            Errand::Renew { alone } => {
-                let answer = match &doubt {
-                    Some(why) if !alone => LeaseAnswer::Unreachable(why.clone()),
-                    _ => leases.renew(alone),
-                };
-                if messages.send(Message::Renewed { alone, answer }).is_err() {
-                    return;
-                }
-            }
-        }
     }
 }

@@ -4,8 +4,9 @@ use std::fmt::Write;
 
 use crate::config::Config;
 use crate::failover::agent::protocol::Request;
-use crate::failover::commands::{Look, Sign, Table, Way};
+use crate::failover::commands::{Table, Way};
 use crate::failover::group::{Group, HookPoint, OnHang, OnUnreachable, Settings};
+use crate::failover::look::{Look, Sign};
 use crate::failover::plan::{self, Ascent, Authority};
 use crate::failover::step::Step;
 
