@@ -11,7 +11,7 @@ BINARIES = target/release
 DESTDIR =
 PREFIX = /usr/local
 TO = $(DESTDIR)$(PREFIX)
-SCRIPTS = hast hast_carp hast_failover
+SCRIPTS = hast hast_carp hast_failover hast_witness
 PAGES = hast.conf.5 hast-failover.toml.5 hast-failover.8 hastctl.8 hastd.8
 CONFIGURATIONS = hast.conf devd/hast-failover.conf newsyslog.conf.d/hast.conf
 

@@ -58,7 +58,7 @@ mod tests {
                 witness: false,
                 listen: Vec::new(),
                 secret: "/usr/local/etc/hast.key".into(),
-                state: "/var/db/hast/witness".into(),
+                state: "/var/db/hast-witness/state".into(),
             }
         );
         assert!(read("hastd extra").is_err());

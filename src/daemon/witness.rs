@@ -2,8 +2,10 @@
 //! configuration, starts no worker.
 
 use std::os::fd::AsFd;
+use std::path::Path;
 use std::time::Instant;
 
+use nix::unistd::geteuid;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use socket2::Socket;
 
@@ -15,7 +17,7 @@ use super::startup::{StartError, go_to_background, open_pidfile, remove, system,
 use crate::config::Address;
 use crate::witness::protocol::PORT;
 use crate::witness::secret::Secret;
-use crate::witness::server::Server;
+use crate::witness::server::{Server, Wish};
 use crate::witness::store::Store;
 
 /// Listened on unless addresses are named.
@@ -38,8 +40,10 @@ fn serve(
     secret: Secret,
     pidfile: &mut Option<PidFile>,
 ) -> Result<(), StartError> {
-    let state = std::path::absolute(&arguments.state);
-    let store = Store::open(&state.map_err(system("find the working directory"))?)?;
+    // In the background the working directory is another one.
+    let absolute = |path| std::path::absolute(path).map_err(system("find the working directory"));
+    let secret_path = absolute(&arguments.secret)?;
+    let store = Store::open(&absolute(&arguments.state)?)?;
     let listeners = listen(&arguments.listen)?;
     if !arguments.foreground {
         go_to_background()?;
@@ -51,18 +55,34 @@ fn serve(
     let watched = watched.map_err(system("catch signals"))?;
     let mut server = Server::new(listeners, secret, store, Instant::now());
     log::info!("Started successfully as a witness.");
-    let ends = || {
-        let requests = signals.take();
-        if requests.contains(&Request::Reload) {
-            log::info!("There is nothing to reload.");
-        }
-        requests.contains(&Request::End)
-    };
+    if geteuid().is_root() {
+        log::warn!("It runs as root and does not need to: see hastd(8), Witness.");
+    }
     server
-        .run(watched.as_fd(), ends)
+        .run(watched.as_fd(), || wish(&signals.take(), &secret_path))
         .map_err(system("wait for events"))?;
     log::info!("Terminated by a signal, exiting.");
     Ok(())
+}
+
+/// What signals ask for. A secret that is none does not cost the one that there is.
+fn wish(requests: &[Request], secret: &Path) -> Wish {
+    if requests.contains(&Request::End) {
+        return Wish::End;
+    }
+    if !requests.contains(&Request::Reload) {
+        return Wish::GoOn;
+    }
+    match Secret::read(secret) {
+        Ok(secret) => {
+            log::info!("The secret was read again.");
+            Wish::Take(secret)
+        }
+        Err(error) => {
+            log::error!("The secret stays what it was: {error}");
+            Wish::GoOn
+        }
+    }
 }
 
 fn listen(addresses: &[String]) -> Result<Vec<Socket>, StartError> {

@@ -4,6 +4,7 @@
 mod check;
 mod dry_run;
 mod follow;
+mod forget;
 mod print;
 
 use std::ffi::OsString;
@@ -30,6 +31,7 @@ mod sysexits {
     pub const EX_IOERR: u8 = 74;
     pub const EX_TEMPFAIL: u8 = 75;
     pub const EX_PROTOCOL: u8 = 76;
+    pub const EX_CONFIG: u8 = 78;
 }
 
 /// How long the agent may take for its first answer.
@@ -57,6 +59,8 @@ enum Command {
     Switchover(GroupArguments),
     /// Follow CARP again, and take this node's demotion back
     Clear(GroupArguments),
+    /// Have the witness forget a group, with its nodes
+    Forget(forget::ForgetArguments),
     /// Show how groups are
     Status(StatusArguments),
     /// Check the configuration, and what it needs on this machine
@@ -188,6 +192,7 @@ pub fn main(command_line: impl IntoIterator<Item = OsString>) -> u8 {
             let group = arguments.group.clone();
             change(arguments, &Request::Clear { group })
         }
+        Command::Forget(arguments) => forget::run(arguments),
         Command::Status(arguments) => status(arguments),
         Command::Check(common) => check::run(common),
     };

@@ -24,6 +24,8 @@ use group_table::GroupReader;
 use tables::{FailoverTable, OwnFile, ProgramsTable, SharedFile};
 use taken::Taken;
 
+pub(super) use values::witness as witness_address;
+
 /// The file beside a hast.conf.
 pub const OWN_FILE: &str = "hast-failover.toml";
 

@@ -116,7 +116,7 @@ pub enum Refusal {
     },
     /// The group has its two nodes.
     #[error(
-        "the witness knows the group with the nodes {}; if that is wrong have it forget the group",
+        "the witness knows the group with the nodes {}; if that is wrong run 'hast-failover forget'",
         nodes.join(" and ")
     )]
     Stranger {
@@ -124,7 +124,9 @@ pub enum Refusal {
         nodes: Vec<String>,
     },
     /// It has no room.
-    #[error("the witness has {GROUPS} groups already; have it forget one")]
+    #[error(
+        "the witness has {GROUPS} groups already; have one forgotten by 'hast-failover forget'"
+    )]
     TooManyGroups,
     /// A later request of the same node was there first.
     #[error("a later request of this node was carried out before this one")]

@@ -26,10 +26,7 @@ const OTHERS: u32 = 0o077;
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
     /// It cannot be read.
-    #[error(
-        "unable to read the secret {shown}: {error}; make one, the same on both nodes and the \
-         witness, with: (umask 077; openssl rand -hex 32 > {shown})", shown = path.display()
-    )]
+    #[error("unable to read the secret {}: {error}; {}", path.display(), advice(path, error))]
     Io {
         /// The file.
         path: PathBuf,
@@ -66,6 +63,16 @@ pub enum SecretError {
     /// Too long to be one.
     #[error("the secret {} has more than {LONGEST} bytes", .0.display())]
     Long(PathBuf),
+}
+
+fn advice(path: &Path, error: &io::Error) -> String {
+    if error.kind() == io::ErrorKind::PermissionDenied {
+        return "chown it to the user that runs this".to_owned();
+    }
+    format!(
+        "make one, the same on both nodes and the witness, with: (umask 077; openssl rand -hex 32 > {})",
+        path.display()
+    )
 }
 
 /// A shared secret.
@@ -174,6 +181,18 @@ mod tests {
         assert!(fails(folder.path()).contains("not a regular file"));
         let missing = fails(&folder.path().join("none"));
         assert!(missing.contains("No such file") && missing.contains("openssl rand"));
+    }
+
+    /// Root, as which tests may run, may read everything.
+    #[test]
+    fn of_one_that_may_not_be_read_the_remedy_is_another() {
+        let (_folder, path) = file(TEXT, 0o600);
+        let error = io::ErrorKind::PermissionDenied.into();
+        let said = SecretError::Io { path, error }.to_string();
+        assert!(
+            said.ends_with("; chown it to the user that runs this"),
+            "{said}"
+        );
     }
 
     #[test]

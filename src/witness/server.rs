@@ -34,6 +34,17 @@ const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 /// How often the log says that somebody is turned away.
 const COMPLAINT_INTERVAL: Duration = Duration::from_mins(1);
 
+/// What the process wants of the witness that runs in it.
+#[derive(Debug)]
+pub enum Wish {
+    /// Nothing new.
+    GoOn,
+    /// Ask for this secret from now on.
+    Take(Secret),
+    /// End.
+    End,
+}
+
 /// A witness that runs.
 #[derive(Debug)]
 pub struct Server {
@@ -70,16 +81,20 @@ impl Server {
         }
     }
 
-    /// Runs until `ends`, which is asked whenever `signals` is readable, says so.
+    /// Runs until `wish`, which is asked whenever `signals` is readable, says that it is to end.
     pub fn run(
         &mut self,
         signals: BorrowedFd<'_>,
-        mut ends: impl FnMut() -> bool,
+        mut wish: impl FnMut() -> Wish,
     ) -> io::Result<()> {
         loop {
             let ready = self.wait(signals)?;
-            if ready.signals && ends() {
-                return Ok(());
+            if ready.signals {
+                match wish() {
+                    Wish::GoOn => {}
+                    Wish::Take(secret) => self.secret = secret,
+                    Wish::End => return Ok(()),
+                }
             }
             for order in ready.connections {
                 self.proceed(order);

@@ -20,7 +20,7 @@ use super::leases::{GROUPS, NODES, Record, Records};
 use super::message::check_name;
 
 /// Where the state is kept unless a file is named.
-pub const DEFAULT_PATH: &str = "/var/db/hast/witness";
+pub const DEFAULT_PATH: &str = "/var/db/hast-witness/state";
 
 /// How the file begins; the checksum follows, and the end of the line.
 const HEAD: &str = "hast witness state 1, sha256 ";

@@ -16,11 +16,12 @@ mod statements;
 #[path = "../support/mod.rs"]
 mod support;
 mod tables;
+mod witness_service;
 
 use std::path::{Path, PathBuf};
 
 /// What lies in rc.d.
-const SCRIPTS: [&str; 3] = ["hast", "hast_carp", "hast_failover"];
+const SCRIPTS: [&str; 4] = ["hast", "hast_carp", "hast_failover", "hast_witness"];
 
 /// The repository.
 fn root() -> &'static Path {

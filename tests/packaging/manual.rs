@@ -195,32 +195,27 @@ fn the_page_has_the_words_of_status_and_list() {
 }
 
 #[test]
-fn hastd_page_has_the_variables_and_commands_of_the_service() {
-    let script = read("rc.d/hast");
-    let head = |prefix: &str| -> BTreeSet<String> {
-        let lines = script.lines().filter_map(|line| line.strip_prefix(prefix));
-        lines
-            .filter_map(|line| line.split([' ', '\t']).next())
-            .map(str::to_owned)
-            .collect()
-    };
+fn hastd_page_has_the_variables_and_commands_of_the_services() {
+    let scripts = ["rc.d/hast", "rc.d/hast_witness"].map(read);
     let page = Page::open("hastd.8");
     let items = |of| page.items(of).into_iter().map(|(word, _)| word);
     let variables: BTreeSet<String> = items("Va").collect();
-    let documented = head("# hast_")
-        .into_iter()
-        .map(|name| format!("hast_{name}"));
+    let heads = scripts.iter().flat_map(|text| text.lines());
+    let documented = heads
+        .filter_map(|line| line.strip_prefix("# hast_")?.split_once(" ("))
+        .map(|(name, _)| format!("hast_{name}"));
     assert_eq!(variables, documented.collect());
     let roles: BTreeSet<String> = hast::terms::Role::ALL
         .iter()
         .map(|role| role.word().to_owned())
         .collect();
     let commands: BTreeSet<String> = items("Cm").filter(|word| !roles.contains(word)).collect();
-    let explained = script
-        .lines()
-        .skip_while(|line| !line.starts_with("# Commands beside"))
-        .filter_map(|line| line.strip_prefix("# ")?.split_once('\t'))
-        .map(|(word, _)| word.to_owned());
+    let explained = scripts.iter().flat_map(|text| {
+        let rest = text.lines();
+        rest.skip_while(|line| !line.starts_with("# Commands beside"))
+            .filter_map(|line| line.strip_prefix("# ")?.split_once('\t'))
+            .map(|(word, _)| word.to_owned())
+    });
     assert_eq!(commands, explained.collect());
 }
 

@@ -174,7 +174,13 @@ fn variables_are_documented() {
             .map(|(name, _)| name)
             .collect();
         // These are run_rc_command's own.
-        let own = ["flags", "program", "failover_flags"];
+        let own = [
+            "flags",
+            "program",
+            "failover_flags",
+            "witness_flags",
+            "witness_program",
+        ];
         // These are other scripts'.
         let others: &[&str] = match script {
             "hast_failover" => &["enable"],

@@ -57,12 +57,14 @@ impl Service {
             .replace("/etc/rc.subr", &stubs.join("rc.subr").display().to_string())
             .replace("/usr/local/sbin", &stubs.display().to_string())
             .replace("/var/run", &state)
+            .replace("/var/db", &state)
             .replace("/dev/hast", &format!("{state}/dev/hast"));
         fs::create_dir(path.join("rc.d")).expect("created");
         fs::write(path.join("rc.d").join(script), text).expect("written");
         fs::create_dir(path.join("bin")).expect("created");
         for name in [
             "mount", "umount", "zpool", "zfs", "fuser", "sysctl", "sleep", "kldstat", "kldload",
+            "su", "install",
         ] {
             symlink(stubs.join("system"), path.join("bin").join(name)).expect("linked");
         }
@@ -124,10 +126,10 @@ impl Service {
 
     /// Of the daemon that the script has started.
     pub fn pid(&self) -> Option<String> {
-        let name = if self.script == "hast" {
-            "hastd.pid"
-        } else {
-            "hast-failover.pid"
+        let name = match self.script {
+            "hast" => "hastd.pid",
+            "hast_witness" => "hast-witness/pid",
+            _ => "hast-failover.pid",
         };
         let text = fs::read_to_string(self.path(name)).ok()?;
         Some(text.trim().to_owned())

@@ -19,7 +19,7 @@ use hast::witness::leases::{LONGEST, MARGIN, Record, Records};
 use hast::witness::message::{Copies, Request};
 use hast::witness::protocol::{self, Code, GREETING_SIZE, Kind, Sealed};
 use hast::witness::secret::Secret;
-use hast::witness::server::Server;
+use hast::witness::server::{Server, Wish};
 use hast::witness::store::Store;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -224,7 +224,7 @@ impl Settled {
         let (end, ended) = UnixStream::pair().unwrap();
         let before = Instant::now().checked_sub(LONGEST + MARGIN).unwrap();
         let mut server = Server::new(vec![listener.into()], secret(), store, before);
-        let thread = std::thread::spawn(move || server.run(ended.as_fd(), || true));
+        let thread = std::thread::spawn(move || server.run(ended.as_fd(), || Wish::End));
         Self {
             port,
             end,

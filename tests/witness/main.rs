@@ -2,6 +2,7 @@
 //! this one; asked by the real client, and by some who mean no good.
 #![allow(clippy::unwrap_used)] // helpers of tests are tests too
 
+mod forget;
 mod harness;
 mod hostile;
 mod leases;

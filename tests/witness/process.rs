@@ -4,10 +4,12 @@ use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 
+use hast::witness::client::WitnessError;
+use hast::witness::secret::Secret;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::harness::{Place, acquire, client, free_port, records};
+use crate::harness::{Place, acquire, client, client_with, free_port, records};
 use crate::support::{eventually, run};
 
 #[test]
@@ -16,12 +18,45 @@ fn it_ends_cleanly_on_either_signal() {
         let place = Place::new();
         place.record(&records(Some("a")));
         let mut witness = place.start();
-        witness.signal(Signal::SIGHUP);
-        witness.wait_for_log(&["nothing to reload"]);
         acquire(&client(witness.port), "a").unwrap();
         witness.signal(signal);
         assert_eq!(witness.wait().code(), Some(0));
     }
+}
+
+#[test]
+fn a_new_secret_is_taken_on_sighup_and_a_bad_one_is_not() {
+    let place = Place::new();
+    place.record(&records(Some("a")));
+    let mut witness = place.start();
+    let new = "another secret of tests, and a new one";
+    let changed = client_with(witness.port, Secret::of(new.as_bytes()).unwrap());
+    let unchanged = client(witness.port);
+    for bad in ["too short", ""] {
+        fs::write(place.path("key"), bad).unwrap();
+        witness.signal(Signal::SIGHUP);
+        let text = format!(
+            "The secret stays what it was: the secret {} has {} bytes",
+            place.path("key").display(),
+            bad.len()
+        );
+        witness.wait_for_log(&[&text]);
+        acquire(&unchanged, "a").unwrap();
+    }
+
+    fs::write(place.path("key"), new).unwrap();
+    let error = acquire(&changed, "a").unwrap_err();
+    assert!(matches!(error, WitnessError::TurnedAway(_)), "{error}");
+    witness.signal(Signal::SIGHUP);
+    witness.wait_for_log(&["The secret was read again"]);
+    acquire(&changed, "a").unwrap();
+    let error = acquire(&unchanged, "a").unwrap_err();
+    assert!(matches!(error, WitnessError::TurnedAway(_)), "{error}");
+
+    fs::remove_file(place.path("key")).unwrap();
+    witness.signal(Signal::SIGHUP);
+    witness.wait_for_log(&["The secret stays what it was: unable to read"]);
+    acquire(&changed, "a").unwrap();
 }
 
 /// Ends a process in the background, however the test ends.
