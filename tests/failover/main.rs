@@ -69,7 +69,7 @@ fn replay() {
 #[test]
 fn runs_go_through_what_they_are_for() {
     let mut seen = std::collections::BTreeMap::new();
-    for seed in 0..300 {
+    for seed in 0..600 {
         for (what, count) in World::new(seed, None).run().counts {
             *seen.entry(what).or_insert(0_u64) += count;
         }
