@@ -16,6 +16,7 @@ pub mod arguments;
 mod check;
 mod create;
 mod dump;
+pub(crate) mod ending;
 mod humanize;
 mod print;
 mod remote;
@@ -23,20 +24,12 @@ mod remote;
 use arguments::{Arguments, Command, Common};
 use clap::Parser;
 use clap::error::ErrorKind;
+use ending::{Failure, print, sysexits};
 use std::ffi::OsString;
 use std::fmt;
-use std::io::{self, Write};
 use std::path::PathBuf;
 
 use crate::config::{Config, ConfigError, Resource, find};
-
-/// The exit codes of sysexits(3) that hastctl gives by itself.
-mod sysexits {
-    pub const EX_USAGE: u8 = 64;
-    pub const EX_DATAERR: u8 = 65;
-    pub const EX_SOFTWARE: u8 = 70;
-    pub const EX_IOERR: u8 = 74;
-}
 
 /// Runs hastctl with a command line (the program's name first); returns the exit code.
 pub fn run(command_line: impl IntoIterator<Item = OsString>) -> u8 {
@@ -68,54 +61,9 @@ pub fn run(command_line: impl IntoIterator<Item = OsString>) -> u8 {
     }
 }
 
-/// What ends a command: a sentence for the user and the exit code.
-#[derive(Debug)]
-struct Failure {
-    message: String,
-    code: u8,
-}
-
-impl Failure {
-    fn new(message: impl fmt::Display, code: u8) -> Self {
-        Self {
-            message: message.to_string(),
-            code,
-        }
-    }
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
-    }
-}
-
-impl From<ConfigError> for Failure {
-    fn from(error: ConfigError) -> Self {
-        let code = error.exit_code();
-        Self::new(error, code)
-    }
-}
-
 /// Says something on standard error.
 fn complain(message: &impl fmt::Display) {
     eprintln!("hastctl: {message}");
-}
-
-/// Writes a command's result. A reader that has gone away (`hastctl list | head -1`) has seen what
-/// it wanted.
-fn print(text: &str) -> Result<(), Failure> {
-    let mut output = io::stdout().lock();
-    match output
-        .write_all(text.as_bytes())
-        .and_then(|()| output.flush())
-    {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::new(
-            format!("cannot write the output: {error}"),
-            sysexits::EX_IOERR,
-        )),
-        _ => Ok(()),
-    }
 }
 
 /// The configuration that the options name, and its file.

@@ -8,7 +8,6 @@ mod forget;
 mod print;
 
 use std::ffi::OsString;
-use std::fmt;
 use std::io::{self, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -19,20 +18,9 @@ use clap::{Args, Parser, Subcommand};
 use super::agent::protocol::{self, Answer, Request};
 use super::agent::startup::{self, Options};
 use super::group::Settings;
-use crate::config::{Config, ConfigError};
+use crate::cli::ending::{Failure, print, sysexits};
+use crate::config::Config;
 use crate::logging;
-
-/// The exit codes of sysexits(3) that are given here.
-mod sysexits {
-    pub const EX_USAGE: u8 = 64;
-    pub const EX_DATAERR: u8 = 65;
-    pub const EX_UNAVAILABLE: u8 = 69;
-    pub const EX_SOFTWARE: u8 = 70;
-    pub const EX_IOERR: u8 = 74;
-    pub const EX_TEMPFAIL: u8 = 75;
-    pub const EX_PROTOCOL: u8 = 76;
-    pub const EX_CONFIG: u8 = 78;
-}
 
 /// How long the agent may take for its first answer.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -138,29 +126,6 @@ struct StatusArguments {
     group: Option<String>,
 }
 
-/// What ends a command: a sentence for the user and the exit code.
-#[derive(Debug)]
-struct Failure {
-    message: String,
-    code: u8,
-}
-
-impl Failure {
-    fn new(message: impl fmt::Display, code: u8) -> Self {
-        Self {
-            message: message.to_string(),
-            code,
-        }
-    }
-}
-
-impl From<ConfigError> for Failure {
-    fn from(error: ConfigError) -> Self {
-        let code = error.exit_code();
-        Self::new(error, code)
-    }
-}
-
 /// Runs hast-failover with a command line (the program's name first); returns the exit code.
 pub fn main(command_line: impl IntoIterator<Item = OsString>) -> u8 {
     let arguments = match Arguments::try_parse_from(command_line) {
@@ -225,21 +190,6 @@ fn run(arguments: &RunArguments) -> u8 {
 /// Says something on standard error.
 fn complain(message: &str) {
     eprintln!("hast-failover: {message}");
-}
-
-/// Writes a result. A reader that has gone away has seen what it wanted.
-fn print(text: &str) -> Result<(), Failure> {
-    let mut output = io::stdout().lock();
-    match output
-        .write_all(text.as_bytes())
-        .and_then(|()| output.flush())
-    {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::new(
-            format!("cannot write the output: {error}"),
-            sysexits::EX_IOERR,
-        )),
-        _ => Ok(()),
-    }
 }
 
 fn configuration(common: &Common) -> Result<(Config, Settings), Failure> {
