@@ -3,9 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use hast::config::{Config, NodeNames, Provider};
-use hast::failover::commands::Device;
+use hast::config::{Config, NodeNames, Provider, Resource};
+use hast::failover::commands::{Device, Table, Way};
+use hast::failover::group::Settings;
 use hast::failover::look::{Look, Seen, Sign};
+use hast::failover::step::Step;
 
 use crate::support::run;
 
@@ -91,7 +93,7 @@ fn a_dry_run_prints_what_would_be_run() {
         "{forced}"
     );
     assert!(
-        forced.contains("zpool import -o cachefile=none -d /dev/hast -d /dev/hast/vol -f zhast"),
+        forced.contains("zpool import -o cachefile=none -d /dev/hast -f zhast"),
         "{forced}"
     );
     assert!(dry_run(CONFIG, "clear storage").contains("demotion=-240"));
@@ -102,13 +104,33 @@ fn a_dry_run_prints_what_would_be_run() {
 fn devices_of_geom_gate_are_waited_for_by_their_names() {
     let node = NodeNames::named("hasta");
     let config = Config::parse(CONFIG, Path::new("hast.toml"), &node).unwrap();
-    let devices = config.resources.iter().map(|resource| {
-        let mut resource = resource.clone();
-        resource.provider = Provider::Gate;
-        Device::of(&resource)
-    });
+    let resources: Vec<_> = config
+        .resources
+        .iter()
+        .map(|resource| Resource {
+            provider: Provider::Gate,
+            ..resource.clone()
+        })
+        .collect();
+    let devices: Vec<_> = resources.iter().map(Device::of).collect();
     let expected = ["/dev/hast/disk1", "/dev/hast/vol/disk2"].map(|path| Device::Gate(path.into()));
-    assert_eq!(devices.collect::<Vec<_>>(), expected);
+    assert_eq!(devices, expected);
+
+    // zpool(8) searches a folder without those in it.
+    let path = Path::new("hast.toml");
+    let settings = Settings::parse(CONFIG, path, &config, &node).unwrap();
+    let table = Table::new(&settings.programs, &settings.groups[0], &resources);
+    let import = Step::Import {
+        pool: "zhast".to_owned(),
+        force: true,
+    };
+    let Way::Run(task) = table.way(&import) else {
+        panic!("a command imports");
+    };
+    let plain = "/sbin/zpool import -o cachefile=none -d /dev/hast -d /dev/hast/vol zhast";
+    assert_eq!(task.command.to_string(), plain);
+    let insists = task.insist.unwrap().to_string();
+    assert_eq!(insists, plain.replace("zhast", "-f zhast"));
 }
 
 fn judge(sign: Sign, code: i32, output: &str) -> Seen {

@@ -104,7 +104,7 @@ impl Drop for Witness {
 #[test]
 fn without_its_peer_a_node_is_master_by_its_lease_and_writes_by_it() {
     let mut witness = Witness::start();
-    let mut pair = Pair::with_master_and(&witness.table(), "");
+    let mut pair = Pair::with_master_and(&witness.table(), "force-import = \"confirmed\"");
     wait_for("a lease", || pair.a.log(), || pair.a.says("lease_seconds"));
     let load = pair.cluster.a.load(3);
     pair.cluster.progress(&load, 100);
