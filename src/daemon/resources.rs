@@ -17,6 +17,7 @@ use super::worker_process::{Heard, WorkerError, WorkerProcess, log_end, may_retu
 use crate::config::{Provider, Resource, Target};
 use crate::control::Permit;
 use crate::logging::about;
+use crate::provider::gate;
 use crate::terms::Role;
 use crate::worker::channel::{Assignment, Begin, DeviceFate, Introduction, ToWorker};
 
@@ -88,13 +89,21 @@ impl Managed {
 }
 
 impl Managed {
-    /// The role as the other node is to know it: a primary that is told to stop is one until its worker has ended.
+    /// The role as the other node is to know it: a primary that is told to stop is one until its worker has
+    /// ended, and one that was handed over, or died, while a file system waits on its device.
     pub fn role_for_peer(&self) -> Role {
         let worker = self.worker.as_ref().map(WorkerProcess::role);
         match self.lifecycle.role() {
             _ if worker == Some(Role::Primary) => Role::Primary,
+            Role::Init if self.is_waited_for() => Role::Primary,
             role => role,
         }
+    }
+
+    fn is_waited_for(&self) -> bool {
+        self.resource.provider == Provider::Gate
+            && gate::of_this_system()
+                .is_some_and(|kernel| gate::orphan::is_open(&*kernel, &self.resource.provname))
     }
 }
 

@@ -42,6 +42,22 @@ fn unless_it_is_open() {
 }
 
 #[test]
+fn who_waits_for_one_is_seen() {
+    let model = left();
+    assert!(!orphan::is_open(&model, "disk1"), "nobody");
+    assert!(!orphan::is_open(&model, "other"), "there is none");
+    let mounted = model.open_as(NAME, "VFS", "ffs.hast/disk1").unwrap();
+    assert!(orphan::is_open(&model, "disk1"));
+    drop(mounted);
+    assert!(!orphan::is_open(&model, "disk1"), "it is closed");
+
+    let served = Served::new(Memory::new(SIZE as usize));
+    let mounted = served.model.open_as(NAME, "VFS", "ffs.hast/disk1").unwrap();
+    assert!(!orphan::is_open(&served.model, "disk1"), "nobody waits");
+    drop(mounted);
+}
+
+#[test]
 fn one_that_is_served_is_left_alone() {
     let served = Served::new(Memory::new(SIZE as usize));
     assert_eq!(orphan::remove(&served.model, "disk1", true), Ok(false));

@@ -1,6 +1,6 @@
 //! A device whose process is gone: it stays in the kernel, and what is mounted from it waits. Here it is
 //! destroyed for somebody who does not want to serve it: hastd's main process, when a role is given up
-//! that has no worker.
+//! that has no worker. And looked at for the other node, which must not have the data meanwhile.
 //!
 //! Invariants: a device that a process serves, or that is open, is left alone, the latter unless by force.
 
@@ -9,7 +9,22 @@ use nix::errno::Errno;
 use super::FOLDER;
 use super::claim::existing;
 use super::error::{Busy, ReleaseError};
+use super::holders::holders_of;
 use super::kernel::Kernel;
+
+/// Whether somebody has a device open that a process left behind: a file system on it waits, and goes on writing
+/// when the device is served again. Where it can not be seen it may be so.
+pub fn is_open(kernel: &dyn Kernel, device: &str) -> bool {
+    let name = format!("{FOLDER}{device}");
+    match existing(kernel, &name) {
+        Ok(Some(left)) => !left.is_served && !holders_of(kernel, &name).is_empty(),
+        Ok(None) => false,
+        Err(errno) => {
+            log::error!("unable to see whether /dev/{name} is open: {errno}");
+            true
+        }
+    }
+}
 
 /// Destroys the device that a process left behind, if there is one. Whether there was.
 ///
