@@ -4,10 +4,12 @@
 pub mod activemap;
 pub mod geometry;
 pub mod metadata;
+pub mod record;
 
 pub use activemap::Bitmap;
 pub use geometry::{Geometry, LayoutError};
-pub use metadata::{Inconsistent, Metadata, MetadataError};
+pub use metadata::{Metadata, MetadataError};
+pub use record::{Generation, Point, Proposal, Record};
 
 /// Size of the metadata block at the beginning of a component, in bytes.
 pub const METADATA_SIZE: usize = 4096;
