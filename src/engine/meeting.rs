@@ -109,7 +109,9 @@ pub enum Refusal {
     #[error("The primary is superseded: this node went on as primary with data of its own.")]
     Superseded,
     /// A counter that no node reaches.
-    #[error("A counter of the metadata is damaged or forged (localcnt or remotecnt is 2^63 or more).")]
+    #[error(
+        "A counter of the metadata is damaged or forged (localcnt or remotecnt is 2^63 or more)."
+    )]
     Counter,
 }
 
@@ -123,7 +125,12 @@ pub const COUNTER_LIMIT: u64 = 1 << 63;
 /// whether both speak the extension, and so know records.
 pub fn decide(primary: &Hello, secondary: &Standing, extended: bool) -> Verdict {
     let (ours, theirs) = (&primary.standing, secondary);
-    let counters = [ours.localcnt, ours.remotecnt, theirs.localcnt, theirs.remotecnt];
+    let counters = [
+        ours.localcnt,
+        ours.remotecnt,
+        theirs.localcnt,
+        theirs.remotecnt,
+    ];
     if counters.iter().any(|counter| *counter >= COUNTER_LIMIT) {
         return Err(Refusal::Counter);
     }
@@ -158,7 +165,11 @@ struct Meeting {
 
 impl Meeting {
     fn with_a_fresh_secondary(&self, virgin: bool) -> Verdict {
-        let scope = if virgin { Scope::Marked } else { Scope::Everything };
+        let scope = if virgin {
+            Scope::Marked
+        } else {
+            Scope::Everything
+        };
         if self.primary.lacks {
             Err(Refusal::CompleteCopyGone)
         } else {

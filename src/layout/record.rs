@@ -125,8 +125,7 @@ impl Record {
         {
             self.push_past(old);
         }
-        self.past
-            .retain(|mark| mark.generation != point.generation);
+        self.past.retain(|mark| mark.generation != point.generation);
         self.at = Some(point);
     }
 
@@ -202,13 +201,20 @@ mod tests {
         };
         let resolved = proposed.resolved(&made);
         assert_eq!(resolved.at, made.at);
-        assert_eq!((resolved.next, resolved.own, resolved.lacks), (None, None, false));
+        assert_eq!(
+            (resolved.next, resolved.own, resolved.lacks),
+            (None, None, false)
+        );
         assert_eq!(resolved.past, [point(1, 5)]);
         let again = Record {
             own: Some(generation(9)),
             ..proposed
         };
-        assert_eq!(again.resolved(&made).own, Some(generation(9)), "begun after the proposal");
+        assert_eq!(
+            again.resolved(&made).own,
+            Some(generation(9)),
+            "begun after the proposal"
+        );
     }
 
     #[test]

@@ -10,7 +10,7 @@ use socket2::Socket;
 
 use super::{Here, Primary};
 use crate::config::Resource;
-use crate::engine::handshake::Source;
+use crate::engine::meeting::{Source, Standing};
 use crate::engine::primary::{Answer, Event, Hello};
 use crate::layout::Bitmap;
 use crate::wire::frame::{self, FrameError, Limits, Message, ReadError};
@@ -160,7 +160,7 @@ impl Talk<'_> {
     }
 
     /// Asks the engine what to say of our data.
-    fn hello(&self) -> Result<Hello, MeetingError> {
+    fn hello(&self) -> Result<Box<Hello>, MeetingError> {
         let meeting = &self.primary.meeting;
         meeting.forget_hello();
         self.primary.tell(Event::Meet, Here::Nothing);
