@@ -2,7 +2,8 @@
 //! the targets in fuzz/. Each panics where a decoder panics, accepts what it then can not
 //! reproduce, disagrees with a plainer reading of the same bytes, or holds more than it was fed.
 
-use hast::layout::{Bitmap, Geometry, Metadata};
+use hast::layout::block::{Block, Image, Wanted};
+use hast::layout::{Bitmap, Geometry, Metadata, Record};
 use hast::nv::{Nv, NvView};
 use hast::terms::{Checksum, Compression};
 use hast::wire::frame::{Decoder, HEADER_SIZE, Head, HeadDecoder, Limits, Message};
@@ -247,6 +248,40 @@ pub fn payload(bytes: &[u8]) {
     }
 }
 
+/// What a block says is stored in it, and then alone, and comes back from both.
+fn stored_again(block: &[u8], metadata: Metadata) {
+    let Ok(wanted) = Wanted::new(&metadata) else {
+        assert!(metadata.resource.len() > 255);
+        return;
+    };
+    let image = Image::whole(block).expect("its size");
+    let mut opened = Block::open(&image, None).expect("it was opened before");
+    assert_eq!(opened.metadata, metadata);
+    let mut again = block.to_vec();
+    let stored: Result<(), ()> = opened.block.store(&wanted, 512, &mut |bytes, at| {
+        let at = at as usize;
+        again[at..at + bytes.len()].copy_from_slice(bytes);
+        Ok(())
+    });
+    assert_eq!(stored, Ok(()));
+    assert_eq!(Metadata::decode(&again).as_ref(), Ok(&metadata));
+    let alone = metadata.encode().expect("it fitted before");
+    let record = Record::of_base(metadata.resuid);
+    assert_eq!(
+        Metadata::decode(&alone),
+        Ok(Metadata { record, ..metadata })
+    );
+}
+
+/// A record as messages carry it.
+fn record(bytes: &[u8]) {
+    if let Ok(record) = Record::from_bytes(bytes) {
+        assert_eq!(record.to_bytes(), bytes);
+        assert_eq!(record.check(), Ok(()));
+        assert!(!record.to_string().is_empty());
+    }
+}
+
 /// The metadata block, of any size, and the map behind it.
 pub fn metadata(bytes: &[u8]) {
     let mut block = bytes.to_vec();
@@ -257,9 +292,9 @@ pub fn metadata(bytes: &[u8]) {
             assert_eq!(*last.end() + 1, geometry.extents);
             assert!(geometry.map_size * 8 >= geometry.extents);
         }
-        let again = metadata.encode().expect("it fitted before");
-        assert_eq!(Metadata::decode(&again), Ok(metadata));
+        stored_again(&block, metadata);
     }
+    record(bytes);
     assert!(bytes.len() == block.len() || Metadata::decode(bytes).is_err());
     let map = Bitmap::from_bytes(1000, bytes);
     assert_eq!(map.iter().count() as u64, map.count());
