@@ -8,6 +8,7 @@
 //! Invariants: no verdict takes a copy that lacks something as the source; none lets the data under an
 //! open device change, but for a primary that leans on the other, whose own consumer wrote it.
 
+use crate::layout::record::NUMBER_LIMIT;
 use crate::layout::{Point, Record};
 
 /// Who is the source of what has to be copied.
@@ -118,9 +119,6 @@ pub enum Refusal {
 /// What both nodes come to.
 pub type Verdict = Result<Agreement, Refusal>;
 
-/// The first counter that no node reaches: nothing raises one beyond it, so that none ever wraps.
-pub const COUNTER_LIMIT: u64 = 1 << 63;
-
 /// Decides for a secondary with this standing what becomes of a meeting with `primary`. `extended` says
 /// whether both speak the extension, and so know records.
 pub fn decide(primary: &Hello, secondary: &Standing, extended: bool) -> Verdict {
@@ -131,7 +129,7 @@ pub fn decide(primary: &Hello, secondary: &Standing, extended: bool) -> Verdict 
         theirs.localcnt,
         theirs.remotecnt,
     ];
-    if counters.iter().any(|counter| *counter >= COUNTER_LIMIT) {
+    if counters.iter().any(|counter| *counter >= NUMBER_LIMIT) {
         return Err(Refusal::Counter);
     }
     if theirs.resuid != 0 && theirs.resuid != ours.resuid {

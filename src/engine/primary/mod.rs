@@ -45,10 +45,10 @@ use self::link::Link;
 use self::making::Making;
 use self::requests::Pending;
 use super::activemap::Activemap;
-use super::meeting::COUNTER_LIMIT;
 use super::metadata_log::{MetadataLog, Revision, Written};
 use super::range_lock::RangeLock;
 use super::{Operation, Outcome};
+use crate::layout::record::NUMBER_LIMIT;
 use crate::layout::{Generation, Geometry, Metadata, Record};
 use crate::terms::{Replication, Role};
 
@@ -170,7 +170,7 @@ impl Primary {
             ..
         } = start;
         let lacks = metadata.record.lacks;
-        if metadata.localcnt.max(metadata.remotecnt) >= COUNTER_LIMIT - 1 {
+        if metadata.localcnt.max(metadata.remotecnt) >= NUMBER_LIMIT - 1 {
             return Err(PromotionRefused::Counter);
         }
         if lacks && start.promotion == Promotion::Asked {
