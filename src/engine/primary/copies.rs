@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::{Action, Direction, Holder, Notice, Primary, Progress, Sent};
-use crate::engine::{Command, MAX_REQUEST, Operation, Outcome, Owner, PeerState, Range};
+use crate::engine::{Command, Operation, Outcome, Owner, PeerState, Range};
 
 /// How long an extent that could not be copied is left alone, in milliseconds: a disk that fails is
 /// not helped by haste, and one that recovers should not wait for long.
@@ -61,6 +61,8 @@ struct Extent {
 #[derive(Debug)]
 pub(super) struct Copies {
     window: u64,
+    /// The longest piece.
+    piece: u64,
     in_flight: u64,
     extents: BTreeMap<u64, Extent>,
     pieces: BTreeMap<u64, Piece>,
@@ -79,9 +81,10 @@ pub(super) struct Copies {
 }
 
 impl Copies {
-    pub(super) fn new(window: u64) -> Self {
+    pub(super) fn new(window: u64, piece: u64) -> Self {
         Self {
-            window: window.max(MAX_REQUEST),
+            window: window.max(piece),
+            piece,
             in_flight: 0,
             extents: BTreeMap::new(),
             pieces: BTreeMap::new(),
@@ -209,10 +212,11 @@ impl Primary {
             self.copies.failed.clear();
         }
         let (share, longest) = if self.is_busy() {
+            let longest = PIECE_WHILE_BUSY.min(self.copies.piece);
             let share = self.copies.window / SHARE_WHILE_BUSY;
-            (share.max(PIECE_WHILE_BUSY), PIECE_WHILE_BUSY)
+            (share.max(longest), longest)
         } else {
-            (self.copies.window, MAX_REQUEST)
+            (self.copies.window, self.copies.piece)
         };
         while self.copies.in_flight < share {
             let Some(extent) = self.extent_to_continue().or_else(|| self.extent_to_begin()) else {

@@ -161,6 +161,7 @@ impl Primary {
             map,
             replication,
             window,
+            piece,
             patience,
             ..
         } = start;
@@ -208,7 +209,7 @@ impl Primary {
             requests: BTreeMap::new(),
             sent: BTreeMap::new(),
             next_seq: 1,
-            copies: Copies::new(window),
+            copies: Copies::new(window, piece),
             waiting_mark: Vec::new(),
             leaders: BTreeSet::new(),
             waiting_link: VecDeque::new(),

@@ -140,6 +140,7 @@ impl Primary {
             map: local.read_map()?,
             replication: resource.replication,
             window,
+            piece: engine::MAX_REQUEST,
             patience: resource.timeout.as_millis() as u64,
             fresh_resuid: fresh_resuid()?,
             promotion: rights.promotion,

@@ -48,6 +48,7 @@ fn start(metadata: Metadata, promotion: Promotion) -> Start {
         map: Bitmap::new(geometry.extents),
         replication: Replication::Fullsync,
         window: 1 << 20,
+        piece: 1 << 20,
         patience: 20_000,
         fresh_resuid: 99,
         promotion,
