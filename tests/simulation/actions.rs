@@ -160,8 +160,10 @@ impl World {
             return;
         }
         let node = asked.node;
+        // A peer that understands no messages can not be told that it lacks something.
+        let told = [0, 1].map(|n| n == node || self.profile.extension);
         let standing = [0, 1].map(|n| Standing {
-            claims: dialect::claims_for_certain(&self.nodes[n].disk),
+            claims: told[n] && dialect::claims_for_certain(&self.nodes[n].disk),
             record_fails: self.nodes[n].record_fails,
         });
         let disks = [&self.nodes[0].disk, &self.nodes[1].disk];

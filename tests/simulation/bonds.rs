@@ -73,8 +73,11 @@ impl Oracle {
                 )
             });
         }
-        self.alone[node].extend(there);
         self.alone[1 - node].extend(here);
+        // What the peer of an async session has not yet is lost with this node, by nature.
+        if both || self.sessions[node].is_none() {
+            self.alone[node].extend(there);
+        }
     }
 
     /// What the other node's medium has by now, a node no longer has alone.

@@ -241,6 +241,11 @@ impl Disk {
         self.flush();
     }
 
+    /// Whether nothing was ever written to it.
+    pub fn is_empty(&self) -> bool {
+        self.data.iter().all(|it| it.possible().all(|value| *value == 0))
+    }
+
     /// Makes the data as new.
     pub fn wipe(&mut self) {
         self.data

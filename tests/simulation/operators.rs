@@ -66,7 +66,9 @@ impl World {
     /// An operator makes a node the primary; done again later where it can not be yet.
     fn take_over(&mut self, node: usize, promotion: Promotion) -> bool {
         let this = &self.nodes[node];
-        let unknown = this.fresh && promotion != Promotion::Forced;
+        // A new component counts as empty; one that is not is nobody's to use.
+        let forced = promotion == Promotion::Forced && !self.calm && this.disk.is_empty();
+        let unknown = this.fresh && !forced;
         if !this.powered || unknown || matches!(this.worker, Worker::Primary(_)) {
             return false;
         }
