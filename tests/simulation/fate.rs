@@ -31,8 +31,10 @@ impl Oracle {
     /// A node's cache is lost. `leant_on`: it had the current copy of what the other, a primary, lacks.
     pub fn power_cut(&mut self, node: usize, leant_on: bool) {
         self.views[node].iter_mut().for_each(View::power_cut);
+        self.complete_since[1 - node] = None;
         if leant_on {
             self.views[1 - node].iter_mut().for_each(View::power_cut);
+            self.doubt(1 - node, 0..self.views[node].len());
             self.allow_more(1 - node);
         }
         // What it answered before, and the primary acknowledges only now, it no longer has.
@@ -44,7 +46,7 @@ impl Oracle {
     }
 
     /// Reads under way on a node may return what its view lists now.
-    fn allow_more(&mut self, node: usize) {
+    pub fn allow_more(&mut self, node: usize) {
         for read in self.outstanding.values_mut() {
             if read.node != node || read.command != Command::Read {
                 continue;
@@ -72,6 +74,10 @@ impl Oracle {
         {
             request.both = false;
         }
+        if self.strict {
+            // What it confirmed, and was acknowledged, its daemon has to know it lost.
+            return;
+        }
         for sector in sectors {
             let entry = Entry {
                 binds: false,
@@ -95,10 +101,13 @@ impl Oracle {
         claims: bool,
         resumed: bool,
         extension: bool,
+        (records, other_claims): (bool, bool),
     ) {
         if resumed && !claims {
             return;
         }
+        self.checked.promotions += 1;
+        self.checked.sectors += self.views[node].len() as u64;
         let half_copied = std::mem::take(&mut self.half_copied[node]);
         if claims && extension && half_copied {
             self.broken(Rule::Lost, || {
@@ -110,8 +119,11 @@ impl Oracle {
         let now = self.step();
         for sector in 0..self.views[node].len() {
             let value = disk.value(sector);
+            // A node that could not note what it lacks, and can write its metadata again, does not know it.
+            let excused =
+                self.wild.contains(&sector) || (records && self.unrecorded[node].contains(&sector));
             let view = &mut self.views[node][sector];
-            if known && !view.allows(value) {
+            if known && !excused && !view.allows(value) {
                 let allowed = view.values();
                 self.broken(Rule::Lost, || {
                     format!(
@@ -127,7 +139,12 @@ impl Oracle {
         if !claims {
             // Forced: what the other has and this one lacks is given up by an operator who was told so.
             self.apart[node].maybe = true;
-            self.apart[1 - node].surely = false;
+            self.alone[node].clear();
+            self.odd = true;
+            if !self.strict || !other_claims {
+                self.apart[1 - node].surely = false;
+                self.alone[1 - node].clear();
+            }
         }
     }
 
@@ -141,7 +158,9 @@ impl Oracle {
         }
         self.half_copied[node] = false;
         self.apart[node] = Apart::default();
+        self.alone[node].clear();
         self.related = false;
+        self.odd = true;
     }
 
     /// What a secondary agreed to is on its disk: the two belong together.
@@ -167,6 +186,7 @@ impl Oracle {
         self.lacking[primary] |= decision == Ok(Source::Secondary);
         match decision {
             Err(Refusal::UniqueId { .. }) if strangers => {}
+            Err(_) if self.odd => {}
             Err(refusal) if !(ours.maybe && theirs.maybe) => self.broken(Rule::SplitBrain, || {
                 format!("refused with '{refusal}' though not both wrote apart: {ours:?} {theirs:?}")
             }),
@@ -184,7 +204,17 @@ impl Oracle {
     }
 
     /// A primary took the answer of its peer.
-    pub fn connected(&mut self, primary: usize, session: u64, from_peer: bool, peer_lives: bool) {
+    pub fn connected(
+        &mut self,
+        primary: usize,
+        session: u64,
+        (from_peer, peer_lives): (bool, bool),
+        disks: [&Disk; 2],
+    ) {
+        self.checked.meetings += 1;
+        if self.strict && peer_lives {
+            self.check_alone(if from_peer { primary } else { 1 - primary }, disks);
+        }
         self.session_begun[primary] = self.step();
         self.sessions[primary] = Some(session);
         self.met[primary] += 1;
@@ -238,6 +268,7 @@ impl Oracle {
 
     /// A primary learnt that its peer is gone.
     pub fn disconnected(&mut self, node: usize, disks: [&Disk; 2]) {
+        self.complete_since[node] = None;
         if self.sessions[node].take().is_none() {
             return;
         }
@@ -306,7 +337,11 @@ impl Oracle {
         if !failing && since > Some(self.last_fault) {
             self.lacking = [false; 2];
             self.faulted = false;
+            self.odd = false;
+            self.unrecorded = [const { BTreeSet::new() }; 2];
+            self.complete_since[primary] = Some(self.moment);
         }
+        self.last_point = self.step();
         self.share(primary, from_peer, disks, unsettled);
     }
 
@@ -357,7 +392,18 @@ impl Oracle {
     pub fn compare(&mut self, primary: usize, disks: [&Disk; 2], unsettled: &BTreeSet<usize>) {
         let now = self.step();
         for sector in (0..self.views[primary].len()).filter(|sector| !unsettled.contains(sector)) {
+            self.checked.sectors += 1;
             let values = disks.map(|disk| disk.value(sector));
+            if self.wild.contains(&sector) {
+                if values[0] == values[1] {
+                    // Whichever it became, it is that now.
+                    self.wild.remove(&sector);
+                    for view in &mut self.views {
+                        view[sector].0.push(View::found(values[0], now));
+                    }
+                }
+                continue;
+            }
             if values[0] != values[1] {
                 self.broken(Rule::UpToDate, || {
                     format!("up to date, but sector {sector} is {values:x?} on the two nodes")
@@ -377,7 +423,7 @@ impl Oracle {
         for sector in 0..self.views[primary].len() {
             let value = disks[primary].value(sector);
             let view = &self.views[primary][sector];
-            if !view.allows(value) {
+            if !view.allows(value) && !self.wild.contains(&sector) {
                 let allowed = view.values();
                 self.broken(Rule::Lost, || {
                     format!("at the end sector {sector} is {value:#x}, not one of {allowed:x?}")

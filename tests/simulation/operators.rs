@@ -4,6 +4,7 @@
 use hast::engine::primary::{Event, Promotion};
 use hast::terms::Role;
 
+use crate::dialect;
 use crate::node::Worker;
 use crate::oracle::Rule;
 use crate::world::{Happening, PATIENCE_BOUND, World};
@@ -36,18 +37,39 @@ impl World {
             });
         }
         self.kill(node);
+        self.oracle.consumers[node].turn(false);
         self.nodes[node].role = Role::Secondary;
     }
 
     pub fn promote_apart(&mut self, node: usize) {
+        let left = if self.oracle.strict { 8 } else { 0 };
+        self.insist(node, Promotion::Asked, left);
+    }
+
+    /// An operator wants a node to be the primary, whatever the other is, and tries so many times more: what
+    /// a secondary received is finished first.
+    pub fn insist(&mut self, node: usize, promotion: Promotion, left: u8) {
         self.favourite = node;
-        self.take_over(node, Promotion::Asked);
+        if !self.take_over(node, promotion) && left > 0 && !self.calm {
+            let left = left - 1;
+            self.after_up_to(
+                20_000,
+                Happening::TakeOver {
+                    node,
+                    promotion,
+                    left,
+                },
+            );
+        }
     }
 
     /// An operator makes a node the primary; done again later where it can not be yet.
     fn take_over(&mut self, node: usize, promotion: Promotion) -> bool {
         let this = &self.nodes[node];
-        if !this.powered || this.fresh || matches!(this.worker, Worker::Primary(_)) {
+        // A new component counts as empty; one that is not is nobody's to use.
+        let forced = promotion == Promotion::Forced && !self.calm && this.disk.is_empty();
+        let unknown = this.fresh && !forced;
+        if !this.powered || unknown || matches!(this.worker, Worker::Primary(_)) {
             return false;
         }
         let connection = self.nodes[node]
@@ -61,6 +83,7 @@ impl World {
         }
         self.nodes[node].worker = Worker::None;
         self.nodes[node].role = Role::Init;
+        self.nodes[node].fresh = false;
         self.promote(node, promotion).is_ok()
     }
 
@@ -121,7 +144,7 @@ impl World {
                 self.note(|| format!("node {node} is made anew"));
                 // Two new components count as equal: then they had better be.
                 // (The first change may have come after the primary introduced itself.)
-                let wipe = self.nodes[1 - node].disk.metadata().localcnt <= 1;
+                let wipe = dialect::is_nearly_new(self.nodes[1 - node].disk.metadata());
                 self.nodes[node].recreate(wipe);
                 self.oracle.recreated(node, wipe);
                 self.split = false;
@@ -132,6 +155,7 @@ impl World {
     /// Everything is healed; the copies must become equal.
     pub fn conclude(&mut self) {
         self.calm = true;
+        (0..2).for_each(|node| self.evict(node));
         self.network_up = true;
         (0..2).for_each(|node| self.set_permit(node, true));
         self.note(|| "all is calm".to_owned());
@@ -174,12 +198,9 @@ impl World {
 
     fn check_metadata(&mut self, primary: usize) {
         let [ours, theirs] = [primary, 1 - primary].map(|n| self.nodes[n].disk.metadata().clone());
-        let crosswise = ours.localcnt == theirs.remotecnt
-            && ours.remotecnt == theirs.localcnt
-            && ours.resuid == theirs.resuid;
         // Without state messages the mark goes only at the next meeting.
-        let marked = self.profile.extension && theirs.inconsistent.is_some();
-        if !crosswise || ours.inconsistent.is_some() || marked {
+        let marked = self.profile.extension && !dialect::claims(&theirs);
+        if !dialect::is_settled(&ours, &theirs) || marked {
             self.oracle.broken(Rule::Stuck, || {
                 format!("at the end the metadata does not agree: {ours:?} {theirs:?}")
             });

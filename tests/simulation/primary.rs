@@ -9,7 +9,9 @@ use hast::layout::Bitmap;
 use hast::terms::{Replication, Role};
 use nix::errno::Errno;
 
+use crate::dialect;
 use crate::disk::{Value, sectors};
+use crate::faults::Part;
 use crate::network::{Connection, Message};
 use crate::node::{Buffer, Shared, Worker};
 use crate::oracle::Rule;
@@ -52,6 +54,8 @@ pub struct PrimaryDriver {
     pub peer_has: BTreeSet<u64>,
     /// No more requests are taken.
     pub stopping: bool,
+    /// A consumer has the device open.
+    pub open: bool,
 }
 
 impl PrimaryDriver {
@@ -89,13 +93,14 @@ impl World {
         let now = self.oracle.step();
         self.oracle.flushed(node, now);
         let metadata = this.disk.metadata().clone();
-        let claims = metadata.inconsistent.is_none();
+        let claims = dialect::claims(&metadata);
         let start = Start {
             geometry: this.geometry,
             metadata,
             map: Bitmap::from_bytes(this.geometry.extents, &this.disk.map_bytes()),
             replication,
             window: self.profile.window,
+            piece: self.profile.piece,
             patience: self.profile.patience / 1000,
             fresh_resuid,
             promotion,
@@ -122,13 +127,21 @@ impl World {
         let this = &mut self.nodes[node];
         this.role = Role::Primary;
         this.incarnation += 1;
+        let disks = [&self.nodes[0].disk, &self.nodes[1].disk];
+        let records = !self.profile.faults[node].is_dead(Part::Metadata, self.now);
         self.oracle.promoted(
             node,
-            &this.disk,
+            disks[node],
             claims,
             promotion == Promotion::Resumed,
             self.profile.extension,
+            (
+                records || self.calm,
+                dialect::claims_for_certain(disks[1 - node]),
+            ),
         );
+        let open = self.oracle.consumers[node].open;
+        let this = &mut self.nodes[node];
         this.worker = Worker::Primary(Box::new(PrimaryDriver {
             engine,
             link: Link::Apart,
@@ -143,6 +156,7 @@ impl World {
             replication,
             peer_has: BTreeSet::new(),
             stopping: false,
+            open,
         }));
         let (worker, permitted) = (this.incarnation, this.permitted);
         self.feed_primary(node, Event::Permit(permitted));
@@ -282,6 +296,17 @@ impl World {
             _ => self
                 .oracle
                 .broken(Rule::Interface, || "a request to a primary".to_owned()),
+        }
+    }
+
+    /// A consumer opens the device, or lets go of it. The one place where an engine can be told.
+    pub fn set_open(&mut self, node: usize, open: bool) {
+        let Some(driver) = self.nodes[node].primary() else {
+            return;
+        };
+        if std::mem::replace(&mut driver.open, open) != open {
+            self.note(|| format!("node {node}: the device is open: {open}"));
+            self.oracle.consumers[node].turn(open);
         }
     }
 

@@ -40,6 +40,8 @@ pub struct SecondaryDriver {
     engine: Option<Secondary>,
     requests: BTreeMap<u64, Incoming>,
     next: u64,
+    /// Its primary has written to its component.
+    followed: bool,
     /// A primary that waits until what was received is finished.
     successor: Option<(u64, Hello)>,
 }
@@ -51,6 +53,7 @@ impl SecondaryDriver {
             engine: None,
             requests: BTreeMap::new(),
             next: 1,
+            followed: false,
             successor: None,
         }
     }
@@ -292,11 +295,13 @@ impl World {
                 }
             }
             Action::WriteLocal(operation, range) => {
+                self.follow(node);
                 if let Some(buffer) = self.incoming(node, operation) {
                     self.begin(node, Work::Write(operation, range, buffer));
                 }
             }
             Action::DeleteLocal(operation, range) => {
+                self.follow(node);
                 self.begin(node, Work::Delete(operation, range));
             }
             Action::FlushLocal(operation) => self.begin(node, Work::Flush(operation)),
@@ -337,6 +342,17 @@ impl World {
                     self.send(connection, 1 - node, reply);
                 }
             }
+        }
+    }
+
+    /// The first change of a session is about to reach the component.
+    fn follow(&mut self, node: usize) {
+        let extension = self.profile.extension;
+        if let Some(driver) = self.nodes[node].secondary()
+            && !std::mem::replace(&mut driver.followed, true)
+            && extension
+        {
+            self.oracle.follow(node);
         }
     }
 

@@ -70,7 +70,13 @@ impl View {
         self.0.retain(|_| !gone.next().copied().unwrap_or(false));
     }
 
-    fn bound_before(&self, moment: Moment) -> bool {
+    /// Whether a value may be found here, be it after a power cut.
+    pub fn may_return(&self, value: Value) -> bool {
+        self.0.iter().any(|entry| entry.value == value)
+    }
+
+    /// Whether something that binds had ended before `moment`.
+    pub fn bound_before(&self, moment: Moment) -> bool {
         self.0
             .iter()
             .any(|e| e.binds && !e.only_after_cut && e.ended.is_some_and(|end| end < moment))

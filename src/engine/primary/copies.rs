@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::{Action, Direction, DisconnectReason, Holder, Notice, Primary, Progress, Sent};
-use crate::engine::{Command, MAX_REQUEST, Operation, Outcome, Owner, PeerNote, Range};
+use crate::engine::{Command, Operation, Outcome, Owner, PeerNote, Range};
 
 /// How long an extent that could not be copied is left alone, in milliseconds: a disk that fails is
 /// not helped by haste, and one that recovers should not wait for long.
@@ -83,8 +83,8 @@ pub(super) struct Copies {
 impl Copies {
     pub(super) fn new(window: u64, piece: u64) -> Self {
         Self {
-            window: window.max(MAX_REQUEST),
-            piece: piece.min(MAX_REQUEST),
+            window: window.max(piece),
+            piece,
             in_flight: 0,
             extents: BTreeMap::new(),
             pieces: BTreeMap::new(),
@@ -219,11 +219,9 @@ impl Primary {
             self.copies.failed.clear();
         }
         let (share, longest) = if self.is_busy() {
+            let longest = PIECE_WHILE_BUSY.min(self.copies.piece);
             let share = self.copies.window / SHARE_WHILE_BUSY;
-            (
-                share.max(PIECE_WHILE_BUSY),
-                self.copies.piece.min(PIECE_WHILE_BUSY),
-            )
+            (share.max(longest), longest)
         } else {
             (self.copies.window, self.copies.piece)
         };

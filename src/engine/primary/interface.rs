@@ -21,10 +21,10 @@ pub struct Start {
     pub replication: Replication,
     /// How many bytes of synchronisation may be in flight.
     pub window: u64,
+    /// The longest piece of a synchronisation, in bytes; at most [`crate::engine::MAX_REQUEST`].
+    pub piece: u64,
     /// How long a request may wait for a peer that holds the only current copy, in milliseconds.
     pub patience: u64,
-    /// The longest piece of a synchronisation, in bytes.
-    pub piece: u64,
     /// How long what was written stays uncovered by a point, in milliseconds.
     pub point_interval: u64,
     /// A random number, not 0: the resuid should this node have to invent one.

@@ -166,6 +166,7 @@ impl Primary {
             map,
             replication,
             window,
+            piece,
             patience,
             ..
         } = start;
@@ -215,7 +216,7 @@ impl Primary {
             requests: BTreeMap::new(),
             sent: BTreeMap::new(),
             next_seq: 1,
-            copies: Copies::new(window, start.piece),
+            copies: Copies::new(window, piece),
             waiting_mark: Vec::new(),
             leaders: BTreeSet::new(),
             waiting_link: VecDeque::new(),
