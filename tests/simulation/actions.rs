@@ -1,8 +1,8 @@
 //! How a primary's actions are carried out: disk operations with the buffers of their owners, messages
 //! in their order, answers to applications.
 
-use hast::engine::primary::Action;
-use hast::engine::{Command, Operation, Outcome, Owner, PeerState, Range};
+use hast::engine::primary::{Action, Notice};
+use hast::engine::{Command, Operation, Outcome, Owner, PeerNote, Range};
 
 use crate::bonds::Standing;
 use crate::dialect::{self, Word};
@@ -44,23 +44,7 @@ impl World {
             } => {
                 self.send_request(node, seq, operation, (command, range), memsync);
             }
-            Action::SendState {
-                seq,
-                state,
-                localcnt,
-                remotecnt,
-            } => {
-                self.send_state(
-                    node,
-                    Message::State {
-                        seq,
-                        state,
-                        localcnt,
-                        remotecnt,
-                    },
-                    state,
-                );
-            }
+            Action::Tell { seq, note } => self.tell(node, seq, note),
             Action::WriteMap(ticket, sectors) => {
                 for sector in &sectors {
                     self.check_cleared(node, sector.index, &sector.bytes);
@@ -85,6 +69,7 @@ impl World {
                 self.nodes[node].hopeless |= dialect::is_hopeless(reason);
                 self.disconnect(node);
             }
+            Action::Notice(Notice::Superseded { .. }) => self.superseded(node),
             Action::Notice(_) => {}
             Action::Stopped => self.stopped(node),
         }
@@ -270,15 +255,15 @@ impl World {
         }
     }
 
-    fn send_state(&mut self, node: usize, message: Message, state: PeerState) {
-        match dialect::word(state) {
+    fn tell(&mut self, node: usize, seq: u64, note: PeerNote) {
+        match dialect::word(&note) {
             Word::Complete if !self.peer_lives(node) => self.oracle.has_everything(node),
             Word::Complete => self.observe_being_in_step(node),
-            Word::Lacks => {}
+            Word::Lacks | Word::Same => {}
             Word::Ahead => self.oracle.peer_ahead(node),
         }
         if let Some(connection) = self.nodes[node].primary().and_then(|d| d.connection()) {
-            self.send(connection, 1 - node, message);
+            self.send(connection, 1 - node, Message::Note { seq, note });
         }
     }
 }

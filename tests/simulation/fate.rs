@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use hast::engine::Command;
-use hast::engine::handshake::{Refusal, Source};
+use hast::engine::meeting::{Refusal, Source};
 
 use crate::disk::Disk;
 use crate::oracle::{Apart, Oracle, Outstanding, Rule};
@@ -187,6 +187,8 @@ impl Oracle {
         match decision {
             Err(Refusal::UniqueId { .. }) if strangers => {}
             Err(_) if self.odd => {}
+            // What the other did alone is enough.
+            Err(Refusal::Superseded) if theirs.maybe => {}
             Err(refusal) if !(ours.maybe && theirs.maybe) => self.broken(Rule::SplitBrain, || {
                 format!("refused with '{refusal}' though not both wrote apart: {ours:?} {theirs:?}")
             }),

@@ -37,7 +37,7 @@ impl World {
         {
             self.answered(to, connection, message);
         } else if let Message::Hello(hello) = message {
-            self.hello(to, connection, hello);
+            self.hello(to, connection, *hello);
         } else {
             self.received(to, connection, message);
         }

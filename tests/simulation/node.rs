@@ -7,12 +7,12 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use fastrand::Rng;
-use hast::engine::handshake::{Agreement, MapSent};
+use hast::engine::base::MapSent;
 use hast::engine::{MapSector, Operation, Range, Request};
 use hast::layout::{Geometry, Metadata};
 use hast::terms::Role;
 
-use crate::dialect;
+use crate::dialect::{self, Accepted};
 use crate::disk::{Disk, Reached, SECTOR, Value, sectors};
 use crate::images::Image;
 use crate::primary::PrimaryDriver;
@@ -87,7 +87,7 @@ pub enum Work {
     /// Clear the map.
     ClearMap,
     /// Store what a handshake decided, for this connection.
-    Agree(u64, Box<Agreement>),
+    Agree(u64, Box<Accepted>),
 }
 
 /// An operation under way.

@@ -41,6 +41,14 @@ impl World {
         self.nodes[node].role = Role::Secondary;
     }
 
+    /// A primary hears that the other node went on: its consumer lets go of the device, and the daemon makes it a
+    /// secondary.
+    pub fn superseded(&mut self, node: usize) {
+        self.set_open(node, false);
+        self.favourite = 1 - node;
+        self.stop(node);
+    }
+
     pub fn promote_apart(&mut self, node: usize) {
         let left = if self.oracle.strict { 8 } else { 0 };
         self.insist(node, Promotion::Asked, left);

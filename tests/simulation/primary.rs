@@ -87,6 +87,7 @@ impl World {
     /// Starts a primary worker on a node.
     pub fn promote(&mut self, node: usize, promotion: Promotion) -> Result<(), PromotionRefused> {
         let fresh_resuid = self.rng.u64(1..);
+        let entropy = self.rng.u64(..);
         let replication = self.profile.replication;
         let this = &mut self.nodes[node];
         this.disk.open();
@@ -102,7 +103,9 @@ impl World {
             window: self.profile.window,
             piece: self.profile.piece,
             patience: self.profile.patience / 1000,
+            point_interval: self.profile.point_interval / 1000,
             fresh_resuid,
+            entropy,
             promotion,
         };
         let start = self.saboteur.start(start);
@@ -160,6 +163,7 @@ impl World {
         }));
         let (worker, permitted) = (this.incarnation, this.permitted);
         self.feed_primary(node, Event::Permit(permitted));
+        self.feed_primary(node, Event::Opened(open));
         self.after(0, Happening::Tick { node, worker });
         self.after_up_to(self.profile.reconnect, Happening::Connect { node, worker });
         Ok(())
@@ -232,21 +236,24 @@ impl World {
             return;
         }
         match message {
-            Message::Refused => self.link_lost(node),
+            Message::Refused(standing) => {
+                if let Some(standing) = standing {
+                    self.feed_primary(node, Event::Refused(standing));
+                }
+                self.link_lost(node);
+            }
             Message::Answer {
-                localcnt,
-                remotecnt,
+                standing,
                 virgin,
                 source,
                 map,
             } => {
                 if driver.connection() == Some(connection) {
                     driver.link = Link::Up(connection);
-                    driver.from_peer = source == hast::engine::handshake::Source::Secondary;
+                    driver.from_peer = source == hast::engine::meeting::Source::Secondary;
                 }
                 let answer = Answer {
-                    localcnt,
-                    remotecnt,
+                    standing: *standing,
                     virgin,
                     source,
                     map: map.map(|bytes| Bitmap::from_bytes(extents, &bytes)),
@@ -307,6 +314,7 @@ impl World {
         if std::mem::replace(&mut driver.open, open) != open {
             self.note(|| format!("node {node}: the device is open: {open}"));
             self.oracle.consumers[node].turn(open);
+            self.feed_primary(node, Event::Opened(open));
         }
     }
 

@@ -59,6 +59,8 @@ pub struct Profile {
     pub window: u64,
     /// The longest piece of a synchronisation.
     pub piece: u64,
+    /// How long what was written stays uncovered by a point.
+    pub point_interval: Time,
     /// How long requests wait for a peer that has the only copy.
     pub patience: Time,
     /// How long until a primary connects again, at most.
@@ -204,6 +206,7 @@ impl Profile {
             replication: Replication::ALL[(seed % 3) as usize],
             window: hast::engine::MAX_REQUEST,
             piece: hast::engine::MAX_REQUEST,
+            point_interval: rng.u64(20_000..=2_000_000),
             patience: rng.u64(200_000..=1_000_000),
             reconnect: rng.u64(10_000..=300_000),
             timeout: rng.u64(50_000..=800_000),

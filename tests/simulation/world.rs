@@ -354,6 +354,9 @@ impl World {
                 self.feed_primary(node, engine::primary::Event::MapWritten(ticket, outcome));
             }
             Work::Metadata(ticket, _) => {
+                if !job.fails && self.nodes[node].secondary().is_some() {
+                    self.joined(node);
+                }
                 self.feed_primary(
                     node,
                     engine::primary::Event::MetadataWritten(ticket, outcome),
