@@ -153,6 +153,13 @@ pub fn is_settled(ours: &Metadata, theirs: &Metadata) -> bool {
     in_step(ours, theirs) && same_point && ours.resuid == theirs.resuid && claims(ours)
 }
 
+/// Whether the maps of two components say in which extents they may differ: only at the same point do they.
+pub fn maps_speak(ours: &Metadata, theirs: &Metadata) -> bool {
+    let here = ours.record.resolved(&theirs.record);
+    let there = theirs.record.resolved(&ours.record);
+    here.at.is_some() && here.at == there.at
+}
+
 /// What an interrupted write of the metadata leaves: its record lies in a slot with a checksum, so it is the old
 /// or the new one.
 pub fn torn(old: &Metadata, new: &Metadata, rng: &mut Rng) -> Metadata {

@@ -141,6 +141,9 @@ impl Oracle {
             self.apart[node].maybe = true;
             self.alone[node].clear();
             self.odd = true;
+            // It says that it is complete from here on, whatever it answered before.
+            let peers = self.outstanding.values_mut().filter(|o| o.node != node);
+            peers.for_each(|request| request.both = false);
             if !self.strict || !other_claims {
                 self.apart[1 - node].surely = false;
                 self.alone[1 - node].clear();
