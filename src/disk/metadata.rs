@@ -202,6 +202,7 @@ impl Component {
     /// # Errors
     /// Those of reading, [`DiskErrorKind::NotKept`].
     pub fn confirm_metadata(&self, metadata: &Metadata) -> Result<(), DiskError> {
+        let _no_write_meanwhile = self.known_block();
         let opened = self.open_block(None)?;
         if opened.metadata == *metadata && !opened.block.lags() {
             Ok(())
