@@ -162,7 +162,12 @@ impl Component {
     /// # Errors
     /// [`DiskErrorKind::Metadata`] where there is none.
     pub fn read_metadata(&self) -> Result<Metadata, DiskError> {
-        Ok(self.load(None)?.0)
+        Ok(self.examine_metadata()?.0)
+    }
+
+    /// As [`Component::read_metadata`], and says also what became of the record.
+    pub fn examine_metadata(&self) -> Result<(Metadata, Found), DiskError> {
+        self.load(None)
     }
 
     /// Stores the metadata; on success it survives a power cut, and so does everything
@@ -197,6 +202,7 @@ impl Component {
     /// # Errors
     /// Those of reading, [`DiskErrorKind::NotKept`].
     pub fn confirm_metadata(&self, metadata: &Metadata) -> Result<(), DiskError> {
+        let _no_write_meanwhile = self.known_block();
         let opened = self.open_block(None)?;
         if opened.metadata == *metadata && !opened.block.lags() {
             Ok(())

@@ -315,9 +315,8 @@ impl Block {
         write: &mut impl FnMut(&[u8], u64) -> Result<(), E>,
     ) -> Result<(), E> {
         let target = self.target;
-        // Used up even if the write fails: nobody knows then which of the two lies there.
+        // Used up even if the write fails: what lies there then is not known, and not taken for what comes next.
         self.seq = next_seq(self.seq, target);
-        self.sound[target] = false;
         let slot = Slot::new(
             &wanted.metadata,
             self.seq,
@@ -331,10 +330,9 @@ impl Block {
         let changes_base = next[..BASE_SIZE] != wanted.base_part;
         next[..BASE_SIZE].copy_from_slice(&wanted.base_part);
         let (begin, end) = sectors(at, SLOT_SIZE, sector_size);
-        // In one sector with base's part, both change at once.
-        self.lags |= begin == 0;
         write(&next[begin..end], begin as u64)?;
         self.image = next;
+        // In one sector with the slot, base's part has changed at once.
         self.lags = changes_base && begin > 0;
         self.sound[target] = true;
         self.target = 1 - target;

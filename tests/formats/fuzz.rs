@@ -112,6 +112,11 @@ fn request_survives_anything() {
 }
 
 #[test]
+fn our_own_messages_survive_anything() {
+    run(targets::request, &crate::extension::messages());
+}
+
+#[test]
 fn payload_survives_anything() {
     run(
         targets::payload,

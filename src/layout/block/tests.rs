@@ -373,6 +373,51 @@ fn a_damaged_slot_does_not_count_and_two_of_them_are_said() {
     }
 }
 
+/// Base's write zeroed one slot and reached nothing else, or replaced base's part alone.
+fn voided() -> Vec<Disk> {
+    let disk = &beginnings(512)[4];
+    let mut disks = vec![disk.clone(); 3];
+    for (disk, at) in disks.iter_mut().zip(SLOTS_AT) {
+        disk.bytes[at..at + SLOT_SIZE].fill(0);
+    }
+    let base = metadata(0, 90, Role::Init);
+    disks[2].bytes[..BASE_SIZE].copy_from_slice(&base.base_part().expect("fits"));
+    disks
+}
+
+#[test]
+fn a_void_record_never_comes_back() {
+    for disk in voided() {
+        let opened = disk.open().expect("base's part is there");
+        assert_eq!(opened.found, Found::Void);
+        let (old, mut block) = (opened.metadata, opened.block);
+        assert_eq!(old.record, Record::of_base(77));
+        for change in changes() {
+            for cut in disk.cut(&writes(&mut block.clone(), &change, 512)) {
+                let (mut block, said) =
+                    old_or_new(&cut, &old, &change).expect("no sector is shared");
+                for next in changes() {
+                    for cut in cut.cut(&writes(&mut block.clone(), &next, 512)) {
+                        old_or_new(&cut, &said, &next);
+                    }
+                }
+                let last = stored(&cut, &mut block, &change);
+                assert_eq!(last.opened().1, change);
+            }
+        }
+        let after = stored(&disk, &mut block, &changes()[0]);
+        for at in SLOTS_AT {
+            let mut damaged = after.clone();
+            damaged.bytes[at] ^= 1;
+            assert_eq!(
+                damaged.opened().1,
+                changes()[0],
+                "nothing of the void one is left"
+            );
+        }
+    }
+}
+
 #[test]
 fn a_slot_in_the_other_s_place_is_damage() {
     let mut disk = beginnings(512)[4].clone();

@@ -30,22 +30,22 @@ const FULL: u32 = 4;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum RecordError {
     /// Neither the head nor whole points behind it.
-    #[error("a record of {0} bytes, which cannot be")]
+    #[error("a history or record of {0} bytes, which cannot be")]
     Length(usize),
     /// A flag of a newer version, or a full proposal where none is.
-    #[error("a record with the flags {0:#x}, which cannot be")]
+    #[error("the flags {0:#x}, which cannot be")]
     Flags(u32),
     /// A point without a generation.
-    #[error("a point without a generation in a record")]
+    #[error("a point without a generation")]
     NoGeneration,
     /// A number that no point reaches.
-    #[error("a point of number {0} in a record, which no point reaches")]
+    #[error("a point of number {0}, which no point reaches")]
     Number(u64),
     /// More older generations than are ever remembered.
-    #[error("{0} older generations in a record, where {PAST} is the most")]
+    #[error("{0} older generations where {PAST} is the most")]
     TooManyPast(usize),
     /// A generation that is in the record's history twice.
-    #[error("generation {0:016x} is in a record's history twice")]
+    #[error("the generation {0:016x} twice in its history")]
     Repeated(u64),
 }
 
