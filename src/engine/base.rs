@@ -73,7 +73,8 @@ pub fn counted(lacks: bool) -> Record {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::meeting::{Standing, decide};
+    use crate::engine::meeting::decide;
+    use crate::layout::Standing;
 
     fn metadata(resuid: u64, localcnt: u64, remotecnt: u64) -> Metadata {
         Metadata {

@@ -9,7 +9,7 @@
 //! open device change, but for a primary that leans on the other, whose own consumer wrote it.
 
 use crate::layout::record::NUMBER_LIMIT;
-use crate::layout::{Point, Record};
+use crate::layout::{Point, Record, Standing};
 
 /// Who is the source of what has to be copied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -36,19 +36,6 @@ pub enum Party {
     Primary,
     /// The one that answers.
     Secondary,
-}
-
-/// What a node's component says about itself.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Standing {
-    /// Names the data set; 0 for a component that was never used.
-    pub resuid: u64,
-    /// How often this node's data moved on without the other, as base counts it.
-    pub localcnt: u64,
-    /// The last `localcnt` known of the other.
-    pub remotecnt: u64,
-    /// What it knows of who has what.
-    pub record: Record,
 }
 
 /// What a primary says when it introduces itself.

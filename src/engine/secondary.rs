@@ -116,8 +116,10 @@ pub enum Dialect {
 /// What is known of the two copies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Sight {
-    /// What the last point in this connection said of this copy.
-    pub told: Option<Copy>,
+    /// A point was made in this connection.
+    pub met: bool,
+    /// The primary has said that both are complete and the same, and nothing else since.
+    pub equal: bool,
     /// The primary lacks something, and relies on this copy.
     pub leads: bool,
 }
@@ -384,14 +386,20 @@ impl Secondary {
         };
         match (note, outcome) {
             (PeerNote::Point(told), Ok(())) => {
+                let leads = told.note.leads;
                 self.sight = Sight {
-                    told: Some(told.note.copy),
-                    leads: told.note.leads,
+                    met: true,
+                    equal: match told.note.copy {
+                        Copy::Full => true,
+                        Copy::Unchanged => self.sight.equal && !leads,
+                        Copy::Lacking => false,
+                    },
+                    leads,
                 };
                 // The primary has merged it before it told the point.
                 self.clear_map(actions);
             }
-            (PeerNote::Lacking, Ok(())) => self.sight.told = Some(Copy::Lacking),
+            (PeerNote::Lacking, Ok(())) => self.sight.equal = false,
             (_, Err(_)) => {}
         }
         actions.push(Action::Reply {

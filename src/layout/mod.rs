@@ -7,12 +7,14 @@ pub mod geometry;
 pub mod metadata;
 pub mod record;
 mod slot;
+mod standing;
 
 pub use activemap::Bitmap;
 pub use block::{Block, Found, Image};
 pub use geometry::{Geometry, LayoutError};
 pub use metadata::{Metadata, MetadataError};
 pub use record::{Generation, Point, Proposal, Record, RecordError};
+pub use standing::Standing;
 
 /// Size of the metadata block at the beginning of a component, in bytes.
 pub const METADATA_SIZE: usize = 4096;

@@ -14,9 +14,10 @@ pub mod query;
 mod refusal;
 mod standing;
 
+use crate::layout::Standing;
 use query::Query;
 pub use refusal::Refusal;
-pub use standing::{Identity, Situation, Standing};
+pub use standing::{Identity, Situation};
 
 /// Length of the token that pairs the two connections, in bytes.
 pub const TOKEN_SIZE: usize = 16;

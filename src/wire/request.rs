@@ -282,6 +282,7 @@ impl Incoming {
                 (b"copy", Value::U8(value)) => put(&mut scan.record.copy, value),
                 (b"leads", Value::U8(value)) => put(&mut scan.record.leads, value),
                 (b"past", Value::Bytes(value)) => put(&mut scan.record.past, value),
+                (b"failures", Value::U64(value)) => put(&mut scan.record.failures, value),
                 (b"localcnt", Value::U64(value)) => put(&mut scan.record.localcnt, value),
                 (b"remotecnt", Value::U64(value)) => put(&mut scan.record.remotecnt, value),
                 _ => scan.payload.take(entry),

@@ -1,11 +1,11 @@
 //! What a primary engine is told, what it asks for, and what it can say about itself.
 
-use crate::engine::meeting::{Party, Refusal, Source, Standing};
+use crate::engine::meeting::{Party, Refusal, Source};
 use crate::engine::{MapSector, Operation, Outcome, PeerNote, Range, Request};
 
 pub use crate::engine::meeting::Hello;
 use crate::layout::activemap::Bitmap;
-use crate::layout::{Geometry, Metadata};
+use crate::layout::{Geometry, Metadata, Standing};
 use crate::terms::Replication;
 
 /// What a primary starts from.

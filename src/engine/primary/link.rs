@@ -14,9 +14,10 @@
 use super::requests::{Side, Stage};
 use super::{Action, Answer, DisconnectReason, Hello, Notice, Primary, Sent};
 use crate::engine::base;
-use crate::engine::meeting::{self, Agreement, Party, Refusal, Scope, Source, Standing, Verdict};
+use crate::engine::meeting::{self, Agreement, Party, Refusal, Scope, Source, Verdict};
 use crate::engine::points::Copy;
 use crate::engine::{Command, Outcome, Owner};
+use crate::layout::Standing;
 
 /// What is known of a connected peer.
 #[derive(Debug, Clone, Copy)]
@@ -110,13 +111,7 @@ impl Primary {
     }
 
     fn standing(&self) -> Standing {
-        let metadata = self.metadata.get();
-        Standing {
-            resuid: metadata.resuid,
-            localcnt: metadata.localcnt,
-            remotecnt: metadata.remotecnt,
-            record: metadata.record.clone(),
-        }
+        Standing::from(self.metadata.get())
     }
 
     fn introduction(&self) -> Hello {

@@ -1,6 +1,8 @@
 //! What comes in place of an answer (spec, section 3), and the texts that base hastd uses.
 
-use super::{ComponentFacts, Standing};
+use super::ComponentFacts;
+use super::standing::{standing_from, write_standing};
+use crate::layout::Standing;
 use crate::nv::{Nv, NvView};
 use crate::terms::Role;
 
@@ -112,7 +114,7 @@ impl Refusal {
             nv.add_u8("wait", 1);
         }
         if let Some(standing) = &self.standing {
-            standing.write_identity(&mut nv.writer());
+            write_standing(standing, &mut nv.writer());
         }
     }
 
@@ -122,7 +124,7 @@ impl Refusal {
         Some(Self {
             errmsg,
             wait: nv.contains("wait"),
-            standing: Standing::from_nv(nv).map(Box::new),
+            standing: standing_from(nv).map(Box::new),
         })
     }
 }

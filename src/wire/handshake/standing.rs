@@ -8,7 +8,7 @@
 //! | `resuid`: uint64 | the secondary's answer, and refusals | (base's own in the primary's message) |
 
 use super::{HandshakeError, required};
-use crate::layout::Record;
+use crate::layout::{Record, Standing};
 use crate::nv::{NvView, NvWriter};
 
 /// The entry whose presence says that the sender spoke the extension.
@@ -75,35 +75,20 @@ impl Identity {
     }
 }
 
-/// What a component says about itself, all of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Standing {
-    /// Names the data set; 0 for a component that was never used.
-    pub resuid: u64,
-    /// How often its node's data moved on without the other, as base counts it.
-    pub localcnt: u64,
-    /// The last `localcnt` known of the other.
-    pub remotecnt: u64,
-    /// What it knows of who has what.
-    pub record: Record,
+/// What base's counters do not say.
+pub(super) fn write_standing(standing: &Standing, nv: &mut NvWriter<'_>) {
+    write_identity(nv, standing.resuid, &standing.record);
 }
 
-impl Standing {
-    /// What base's counters do not say.
-    pub(super) fn write_identity(&self, nv: &mut NvWriter<'_>) {
-        write_identity(nv, self.resuid, &self.record);
-    }
-
-    /// None where the sender said no record, or where what it said cannot be.
-    pub(super) fn from_nv(nv: NvView<'_>) -> Option<Self> {
-        let Identity { resuid, record } = Identity::from_nv(nv, "refusal").ok()??;
-        Some(Self {
-            resuid,
-            localcnt: nv.u64("localcnt")?,
-            remotecnt: nv.u64("remotecnt")?,
-            record,
-        })
-    }
+/// None where the sender said no record, or where what it said cannot be.
+pub(super) fn standing_from(nv: NvView<'_>) -> Option<Standing> {
+    let Identity { resuid, record } = Identity::from_nv(nv, "refusal").ok()??;
+    Some(Standing {
+        resuid,
+        localcnt: nv.u64("localcnt")?,
+        remotecnt: nv.u64("remotecnt")?,
+        record,
+    })
 }
 
 fn write_identity(nv: &mut NvWriter<'_>, resuid: u64, record: &Record) {

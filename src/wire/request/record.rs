@@ -58,6 +58,8 @@ pub enum RecordChange {
     Point {
         /// The point, and what it says of the copy.
         note: PointNote,
+        /// How many changes the secondary has answered with an error in this connection.
+        failures: u64,
         /// The secondary's new localcnt, below 2^63.
         localcnt: u64,
         /// The secondary's new remotecnt, below 2^63.
@@ -89,6 +91,7 @@ impl RecordRequest {
         match &self.change {
             RecordChange::Point {
                 note,
+                failures,
                 localcnt,
                 remotecnt,
             } => {
@@ -98,7 +101,9 @@ impl RecordRequest {
                 nv.u8("copy", note.copy as u8)
                     .u8("leads", u8::from(note.leads))
                     .bytes("past", &past_to_bytes(&note.past));
-                nv.u64("localcnt", *localcnt).u64("remotecnt", *remotecnt);
+                nv.u64("failures", *failures)
+                    .u64("localcnt", *localcnt)
+                    .u64("remotecnt", *remotecnt);
             }
             RecordChange::Lacking => {
                 nv.u8("kind", KIND_LACKING);
@@ -116,6 +121,7 @@ pub(super) struct RecordScan<'a> {
     pub(super) copy: Option<u8>,
     pub(super) leads: Option<u8>,
     pub(super) past: Option<&'a [u8]>,
+    pub(super) failures: Option<u64>,
     pub(super) localcnt: Option<u64>,
     pub(super) remotecnt: Option<u64>,
 }
@@ -148,6 +154,7 @@ impl RecordScan<'_> {
                 leads: required(self.leads, WHAT, "leads")? != 0,
                 past,
             },
+            failures: required(self.failures, WHAT, "failures")?,
             localcnt: counter(self.localcnt, "localcnt")?,
             remotecnt: counter(self.remotecnt, "remotecnt")?,
         })

@@ -12,9 +12,9 @@ pub use from_worker::{FromWorker, HookEvent};
 
 use crate::config::Resource;
 use crate::control::Permit;
-use crate::engine::meeting::{Hello, Standing};
+use crate::engine::meeting::Hello;
 use crate::engine::primary::Promotion;
-use crate::layout::Record;
+use crate::layout::{Record, Standing};
 use crate::nv::{Nv, NvView};
 use crate::terms::Role;
 use crate::wire::frame::{self, Limits};

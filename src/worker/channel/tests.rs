@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::config::{Config, NodeNames};
+use crate::layout::Generation;
 use crate::wire::frame::Message;
 
 fn resource(text: &str) -> Resource {

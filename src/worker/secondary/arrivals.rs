@@ -13,7 +13,7 @@ use crate::engine::{Command, Range, Request};
 use crate::provider::{Buffer, BufferError};
 use crate::terms::Compression;
 use crate::wire::payload::PayloadFields;
-use crate::wire::request::{Incoming, Note, PeerCommand, PeerRequest, RequestError};
+use crate::wire::request::{Incoming, PeerCommand, PeerRequest, RecordRequest, RequestError};
 use crate::worker::inbox::{Inbox, InboxError};
 use crate::worker::local::{Content, Space};
 use crate::worker::notes;
@@ -91,16 +91,16 @@ impl<'a> Arrivals<'a> {
 
     fn next(&mut self) -> Result<(), ReceiveError> {
         match Incoming::decode(self.inbox.head()?.nv)? {
-            Incoming::Note(note) if self.secondary.extension => self.note(note),
-            Incoming::Note(_) => return Err(ReceiveError::Unexpected),
+            Incoming::Record(request) if self.secondary.extension => self.note(request),
+            Incoming::Record(_) => return Err(ReceiveError::Unexpected),
             Incoming::Request(request, payload) => self.request(request, &payload)?,
         }
         Ok(())
     }
 
-    fn note(&mut self, note: Note) {
+    fn note(&mut self, request: RecordRequest) {
         let id = self.take_id();
-        let (seq, note) = notes::from_wire(note);
+        let (seq, note) = notes::from_wire(request);
         self.arrived.push(Arrival {
             id,
             event: Event::Note(id, note),
@@ -123,8 +123,8 @@ impl<'a> Arrivals<'a> {
             PeerCommand::Write => Command::Write,
             PeerCommand::Delete => Command::Delete,
             PeerCommand::Flush => Command::Flush,
-            // State is decoded as such.
-            PeerCommand::Keepalive | PeerCommand::State => return Ok(()),
+            // A record request is decoded as such.
+            PeerCommand::Keepalive | PeerCommand::Record => return Ok(()),
         };
         let PeerRequest {
             seq,

@@ -88,6 +88,7 @@ pub fn run(
         component,
         metadata,
         geometry,
+        found: _,
     } = disk::open_for_use(&resource.local, &resource.name)?;
     let local = Local::new(component, geometry, resource.metaflush);
     let [first, second] = connections;
@@ -311,7 +312,7 @@ impl Station for Secondary {
             lacks: core.metadata().record.lacks,
             source: self.source,
             extension: self.extension,
-            told: core.sight(),
+            said: core.sight(),
         };
         drop(core);
         let queues = Queues {

@@ -8,10 +8,12 @@ use socket2::Socket;
 
 use crate::config::Resource;
 use crate::disk::DiskError;
-use crate::engine::handshake::{self, Agreement, MapSent, Refusal, Source};
-use crate::layout::{Bitmap, Metadata};
+use crate::engine::base::{self, MapSent};
+use crate::engine::meeting::{self, Agreement, Refusal, Source};
+use crate::layout::{Bitmap, Metadata, Standing};
+use crate::terms::Role;
 use crate::wire::frame;
-use crate::wire::handshake::{self as messages, ComponentFacts, StartAnswer, SyncSource};
+use crate::wire::handshake::{self as messages, ComponentFacts, Identity, StartAnswer, SyncSource};
 use crate::worker::channel::Introduction;
 use crate::worker::local::Local;
 
@@ -39,7 +41,7 @@ pub fn answer(
     socket: &Socket,
 ) -> Result<(Metadata, Source), ServeError> {
     let extended = primary.extension > 0;
-    let standing = standing_of(&metadata);
+    let standing = Standing::from(&metadata);
     match meeting::decide(&primary.hello, &standing, extended) {
         Ok(agreement) => {
             let (metadata, answer) = if extended {
@@ -47,15 +49,17 @@ pub fn answer(
             } else {
                 base_answer(local, metadata, primary, agreement)?
             };
-            let style = (primary.version, resource.compression, resource.checksum);
-            send(socket, &answer.encode(style.0, style.1, style.2))?;
+            let message = answer.encode(primary.version, resource.compression, resource.checksum);
+            send(socket, &message)?;
             Ok((metadata, agreement.source))
         }
         Err(refusal) => {
             let facts = facts_of(local, &metadata);
-            let ours = extended.then(|| OurStanding::of(&standing));
-            let message =
-                messages::Refusal::new(refusal.to_string()).to_nv_after(facts, ours.as_ref());
+            let mut message = messages::Refusal::new(refusal.to_string());
+            if extended {
+                message = message.with_standing(standing);
+            }
+            let message = message.to_nv_after(facts);
             send(socket, &frame::encode(primary.version, &message, &[]))?;
             Err(refusal.into())
         }
@@ -69,11 +73,13 @@ fn extended_answer(
     primary: &Introduction,
     agreement: Agreement,
 ) -> Result<(Metadata, StartAnswer), DiskError> {
-    let standing = standing_of(&metadata);
     let map = to_bytes(local, &local.read_map()?);
     let mut answer = start_answer(local, &metadata, agreement.source, map);
     answer.virgin = metadata.resuid == 0;
-    answer.ours = Some(OurStanding::of(&standing));
+    answer.ours = Some(Identity {
+        resuid: metadata.resuid,
+        record: metadata.record.clone(),
+    });
     let metadata = Metadata {
         resuid: primary.hello.standing.resuid,
         prevrole: Role::Secondary,
@@ -125,15 +131,6 @@ fn start_answer(local: &Local, metadata: &Metadata, source: Source, map: Vec<u8>
         },
         map,
         ours: None,
-    }
-}
-
-fn standing_of(metadata: &Metadata) -> Standing {
-    Standing {
-        resuid: metadata.resuid,
-        localcnt: metadata.localcnt,
-        remotecnt: metadata.remotecnt,
-        record: metadata.record.clone(),
     }
 }
 

@@ -6,11 +6,11 @@ mod permit;
 mod superseded;
 
 use super::*;
-use crate::engine::meeting::{self, Standing};
+use crate::engine::meeting;
 use crate::engine::points::{self, Copy};
 use crate::engine::{Command, Owner, PeerNote, Range, Request};
 use crate::layout::activemap::Bitmap;
-use crate::layout::{Metadata, Point, Record};
+use crate::layout::{Metadata, Point, Record, Standing};
 use nix::errno::Errno;
 
 const EXTENT: u64 = 4096;
@@ -38,15 +38,6 @@ fn met() -> Record {
     Record {
         at: Some(point(1, 1)),
         ..Record::default()
-    }
-}
-
-fn standing_of(metadata: &Metadata) -> Standing {
-    Standing {
-        resuid: metadata.resuid,
-        localcnt: metadata.localcnt,
-        remotecnt: metadata.remotecnt,
-        record: metadata.record.clone(),
     }
 }
 
@@ -93,7 +84,7 @@ impl Bench {
 
     fn from(start: Start) -> Self {
         let stored = start.metadata.clone();
-        let peer = standing_of(&metadata());
+        let peer = Standing::from(&metadata());
         let engine = Primary::new(start).expect("may be promoted");
         let mut bench = Self {
             engine,
