@@ -331,6 +331,7 @@ impl Oracle {
         unsettled: &BTreeSet<usize>,
     ) {
         self.apart = [Apart::default(); 2];
+        self.alone = [const { BTreeSet::new() }; 2];
         // A write that failed just now may yet be heard of.
         let under_way = self.outstanding.values().filter(|o| o.issued);
         let since = under_way.map(|o| o.begun).chain([self.told]).min();
