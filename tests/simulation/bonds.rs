@@ -76,7 +76,13 @@ impl Oracle {
         self.alone[1 - node].extend(here);
         // What the peer of an async session has not yet is lost with this node, by nature.
         if both || self.sessions[node].is_none() {
-            self.alone[node].extend(there);
+            // Zeros that were only found there are nobody's.
+            let views = &self.views[node];
+            let is_written = |sector: &usize| {
+                let mut entries = views[*sector].entries.iter();
+                entries.any(|entry| entry.binds && (entry.id != 0 || entry.value != 0))
+            };
+            self.alone[node].extend(there.into_iter().filter(is_written));
         }
     }
 
@@ -84,7 +90,13 @@ impl Oracle {
     pub fn settle_alone(&mut self, disks: [&Disk; 2]) {
         for node in 0..2 {
             let missing = self.missing(node, disks[1 - node]);
-            self.alone[node].retain(|sector| missing.contains(sector));
+            let [ours, theirs] = [node, 1 - node].map(|n| &self.views[n]);
+            // It has overwritten it, knowing it: it is newer.
+            let is_older = |sector: &usize| {
+                let mut current = ours[*sector].current();
+                current.all(|entry| theirs[*sector].past.contains(&entry.value))
+            };
+            self.alone[node].retain(|sector| missing.contains(sector) && !is_older(sector));
         }
     }
 
@@ -117,13 +129,13 @@ impl Oracle {
         }
         for sector in 0..self.views[node].len() {
             let bound: BTreeSet<u64> = self.views[node][sector]
-                .0
+                .entries
                 .iter()
                 .filter(|entry| entry.binds && entry.id != 0)
                 .map(|entry| entry.id)
                 .collect();
             let mut view = self.views[1 - node][sector].clone();
-            for entry in &mut view.0 {
+            for entry in &mut view.entries {
                 entry.binds &= bound.contains(&entry.id);
                 entry.only_after_cut = false;
             }
@@ -136,7 +148,10 @@ impl Oracle {
         let now = self.step();
         self.strange(node);
         self.views[node].clone_from(&image.views);
-        for entry in self.views[node].iter_mut().flat_map(|view| &mut view.0) {
+        for entry in self.views[node]
+            .iter_mut()
+            .flat_map(|view| &mut view.entries)
+        {
             entry.ended.get_or_insert(now);
         }
         self.views[node].iter_mut().for_each(View::power_cut);
@@ -170,7 +185,7 @@ impl Oracle {
         for view in &mut self.views {
             view[sector].power_cut();
             view[sector]
-                .0
+                .entries
                 .extend(values.iter().flatten().map(|value| Entry {
                     binds: false,
                     ..View::found(*value, now)

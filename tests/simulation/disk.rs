@@ -243,7 +243,9 @@ impl Disk {
 
     /// Whether nothing was ever written to it.
     pub fn is_empty(&self) -> bool {
-        self.data.iter().all(|it| it.possible().all(|value| *value == 0))
+        self.data
+            .iter()
+            .all(|it| it.possible().all(|value| *value == 0))
     }
 
     /// Makes the data as new.

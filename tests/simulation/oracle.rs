@@ -198,7 +198,11 @@ pub struct Oracle {
 impl Oracle {
     /// Two new components of so many sectors.
     pub fn new(sectors: usize, strict: bool) -> Self {
-        let blank = vec![View(vec![View::found(0, 0)]); sectors];
+        let found = View {
+            entries: vec![View::found(0, 0)],
+            past: Vec::new(),
+        };
+        let blank = vec![found; sectors];
         Self {
             strict,
             consumers: [(); 2].map(|()| Consumer::new(sectors)),
@@ -306,7 +310,7 @@ impl Oracle {
                     binds: false,
                     only_after_cut: false,
                 };
-                view[sector].0.push(entry);
+                view[sector].entries.push(entry);
             }
             let entry = Entry {
                 id,
@@ -404,7 +408,11 @@ impl Oracle {
         self.consumers[node].wrote(id, request.sectors.clone(), now, done);
         for sector in request.sectors.clone() {
             for (view, binds) in self.views.iter_mut().zip(binds) {
-                for entry in view[sector].0.iter_mut().filter(|entry| entry.id == id) {
+                for entry in view[sector]
+                    .entries
+                    .iter_mut()
+                    .filter(|entry| entry.id == id)
+                {
                     entry.ended = Some(now);
                     entry.binds = binds;
                 }
@@ -432,7 +440,7 @@ impl Oracle {
             }
             let view = &mut self.views[request.node][sector];
             if !request.disturbed && view.values().len() > 1 {
-                view.0.push(View::found(data[index], now));
+                view.entries.push(View::found(data[index], now));
             }
         }
     }
