@@ -53,7 +53,9 @@ impl Oracle {
                 )
             });
         }
-        let bound = [(node, &here), (1 - node, &there)];
+        // The peer by what binds it: in async something else may be ahead there.
+        let unkept = self.missing(1 - node, disks[1 - node]);
+        let bound = [(node, &here), (1 - node, &unkept)];
         for (holder, missing) in bound.into_iter().take(if both { 2 } else { 1 }) {
             let Standing {
                 claims,
@@ -66,10 +68,12 @@ impl Oracle {
                 self.unrecorded[holder].extend(missing);
                 continue;
             }
+            let found: Vec<_> = disks[holder].possible(sector).collect();
+            let allowed = self.views[holder][sector].values();
             self.broken(Rule::Lost, || {
                 format!(
                     "a flush was acknowledged on node {node}; node {holder} counts as complete, and sector \
-                     {sector} is not on its medium"
+                     {sector} is {found:x?} on its medium, not one of {allowed:x?}"
                 )
             });
         }
