@@ -162,7 +162,8 @@ impl Oracle {
         self.apart[node] = image.apart;
         self.alone[node].clone_from(&image.alone);
         if self.last_point > image.taken {
-            // The two agreed since: the other knows more, and that can be told.
+            // The two agreed since: the other knows all that was alone here, and more, and that can be told.
+            self.apart[node].surely = false;
             self.alone[1 - node] = self.missing(1 - node, disks[node]);
             return;
         }
