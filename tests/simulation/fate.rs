@@ -110,7 +110,6 @@ impl Oracle {
         // Whoever was its primary has no second copy any more.
         let peers = self.outstanding.values_mut().filter(|o| o.node != node);
         peers.for_each(|request| request.both = false);
-        self.checked.sectors += self.views[node].len() as u64;
         let half_copied = std::mem::take(&mut self.half_copied[node]);
         if claims && extension && half_copied {
             self.broken(Rule::Lost, || {
@@ -119,24 +118,12 @@ impl Oracle {
         }
         // A base primary says nothing of copies between nodes in step.
         let known = claims && (extension || !half_copied);
+        if known {
+            self.check_promise(node, disk, records);
+        }
         let now = self.step();
-        for sector in 0..self.views[node].len() {
-            let value = disk.value(sector);
-            // A node that could not note what it lacks, and can write its metadata again, does not know it.
-            let excused =
-                self.wild.contains(&sector) || (records && self.unrecorded[node].contains(&sector));
-            let view = &mut self.views[node][sector];
-            if known && !excused && !view.allows(value) {
-                let allowed = view.values();
-                self.broken(Rule::Lost, || {
-                    format!(
-                        "node {node} was promoted as consistent with {value:#x} in sector {sector}, \
-                         not one of {allowed:x?}"
-                    )
-                });
-                return;
-            }
-            view.find(value, now);
+        for (sector, view) in self.views[node].iter_mut().enumerate() {
+            view.find(disk.value(sector), now);
         }
         self.apart[node].unflushed &= resumed;
         if !claims {
@@ -147,6 +134,28 @@ impl Oracle {
             if !self.strict || !other_claims {
                 self.apart[1 - node].surely = false;
                 self.alone[1 - node].clear();
+            }
+        }
+    }
+
+    /// A component that is, or would be, promoted as complete: each sector holds what it has to. `records`: its
+    /// metadata can be written.
+    pub fn check_promise(&mut self, node: usize, disk: &Disk, records: bool) {
+        self.checked.sectors += self.views[node].len() as u64;
+        for (sector, view) in self.views[node].iter().enumerate() {
+            let value = disk.value(sector);
+            // A node that could not note what it lacks, and can write its metadata again, does not know it.
+            let excused =
+                self.wild.contains(&sector) || (records && self.unrecorded[node].contains(&sector));
+            if !excused && !view.allows(value) {
+                let allowed = view.values();
+                self.broken(Rule::Lost, || {
+                    format!(
+                        "node {node} counts as consistent with {value:#x} in sector {sector}, not one of \
+                         {allowed:x?}"
+                    )
+                });
+                return;
             }
         }
     }
