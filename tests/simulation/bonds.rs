@@ -97,8 +97,8 @@ impl Oracle {
             let [ours, theirs] = [node, 1 - node].map(|n| &self.views[n]);
             // It has overwritten it, knowing it: it is newer.
             let is_older = |sector: &usize| {
-                let mut current = ours[*sector].current();
-                current.all(|entry| theirs[*sector].past.contains(&entry.value))
+                let mut binding = ours[*sector].current().filter(|entry| entry.binds);
+                binding.all(|entry| theirs[*sector].past.contains(&entry.value))
             };
             self.alone[node].retain(|sector| missing.contains(sector) && !is_older(sector));
         }

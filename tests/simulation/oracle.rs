@@ -41,6 +41,7 @@ use hast::engine::{Command, Outcome};
 use crate::consumer::Consumer;
 use crate::disk::Value;
 use crate::network::Time;
+use crate::profile;
 use crate::view::{Entry, Moment, View};
 
 /// Which rule.
@@ -235,7 +236,7 @@ impl Oracle {
 
     /// Remembers the first thing that was broken.
     pub fn broken(&mut self, rule: Rule, what: impl FnOnce() -> String) {
-        if self.violation.is_none() {
+        if self.violation.is_none() && !profile::is_overlooked(rule) {
             self.violation = Some(Violation { rule, what: what() });
         }
     }
