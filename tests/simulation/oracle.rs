@@ -41,6 +41,7 @@ use hast::engine::{Command, Outcome};
 use crate::consumer::Consumer;
 use crate::disk::Value;
 use crate::network::Time;
+use crate::profile;
 use crate::view::{Entry, Moment, View};
 
 /// Which rule.
@@ -198,7 +199,11 @@ pub struct Oracle {
 impl Oracle {
     /// Two new components of so many sectors.
     pub fn new(sectors: usize, strict: bool) -> Self {
-        let blank = vec![View(vec![View::found(0, 0)]); sectors];
+        let found = View {
+            entries: vec![View::found(0, 0)],
+            past: Vec::new(),
+        };
+        let blank = vec![found; sectors];
         Self {
             strict,
             consumers: [(); 2].map(|()| Consumer::new(sectors)),
@@ -231,7 +236,7 @@ impl Oracle {
 
     /// Remembers the first thing that was broken.
     pub fn broken(&mut self, rule: Rule, what: impl FnOnce() -> String) {
-        if self.violation.is_none() {
+        if self.violation.is_none() && !profile::is_overlooked(rule) {
             self.violation = Some(Violation { rule, what: what() });
         }
     }
@@ -306,7 +311,7 @@ impl Oracle {
                     binds: false,
                     only_after_cut: false,
                 };
-                view[sector].0.push(entry);
+                view[sector].entries.push(entry);
             }
             let entry = Entry {
                 id,
@@ -404,7 +409,11 @@ impl Oracle {
         self.consumers[node].wrote(id, request.sectors.clone(), now, done);
         for sector in request.sectors.clone() {
             for (view, binds) in self.views.iter_mut().zip(binds) {
-                for entry in view[sector].0.iter_mut().filter(|entry| entry.id == id) {
+                for entry in view[sector]
+                    .entries
+                    .iter_mut()
+                    .filter(|entry| entry.id == id)
+                {
                     entry.ended = Some(now);
                     entry.binds = binds;
                 }
@@ -432,7 +441,7 @@ impl Oracle {
             }
             let view = &mut self.views[request.node][sector];
             if !request.disturbed && view.values().len() > 1 {
-                view.0.push(View::found(data[index], now));
+                view.entries.push(View::found(data[index], now));
             }
         }
     }

@@ -1,5 +1,7 @@
 //! What kind of run a seed makes: sizes, speeds, faults and how likely each calamity is.
 
+use std::sync::OnceLock;
+
 use fastrand::Rng;
 use hast::layout::Geometry;
 use hast::terms::Replication;
@@ -7,6 +9,7 @@ use hast::terms::Replication;
 use crate::disk::SECTOR;
 use crate::faults::Faults;
 use crate::network::Time;
+use crate::oracle::Rule;
 
 /// Whether an ordinary test plays every kind of run, and judges strictly. Today's engine does not stand that.
 const HARSH: bool = false;
@@ -24,6 +27,14 @@ pub enum Kind {
     Roles,
     /// One of the above for each seed, or all of it at once.
     All,
+}
+
+/// Whether a rule is left out (HAST_OVERLOOK=Served,Changed): a fault that is known hides others behind it.
+pub fn is_overlooked(rule: Rule) -> bool {
+    static OVERLOOKED: OnceLock<String> = OnceLock::new();
+    let rules = OVERLOOKED.get_or_init(|| std::env::var("HAST_OVERLOOK").unwrap_or_default());
+    let name = format!("{rule:?}");
+    rules.split(',').any(|overlooked| overlooked == name)
 }
 
 /// Which kind of runs is asked for (HAST_PROFILE), and whether they are judged strictly.
