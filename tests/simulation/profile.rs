@@ -147,6 +147,10 @@ impl Profile {
     /// Extents of one to eight pieces, and a window of few.
     fn cut_extents(&mut self, rng: &mut Rng) {
         let extent = u64::from(self.geometry.extent_size);
+        if self.sectors() > 1000 {
+            // With little in flight so much is not copied in the time that operators have.
+            return;
+        }
         self.piece = (extent >> rng.u8(..4)).max(SECTOR);
         if rng.bool() {
             self.window = self.piece * rng.u64(1..=16);
