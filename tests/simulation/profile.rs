@@ -198,7 +198,8 @@ impl Profile {
     }
 
     fn put_images_back(&mut self, rng: &mut Rng) {
-        // Images taken and put back, a new component, a consumer that lets go of the device.
+        // Images taken and put back, a new component. Base's counters can not tell an older image.
+        self.extension = true;
         self.weights[10] = rng.u32(1..=4);
         self.weights[11] = rng.u32(1..=3);
         self.weights[12] = rng.u32(0..=1);
