@@ -249,7 +249,7 @@ impl Cluster {
     }
 
     /// Holds both components, at rest, against each other: data equal, counters equal
-    /// crosswise, nothing marked inconsistent.
+    /// crosswise, neither lacking anything of the other, and both at the same point.
     pub fn assert_equal(&self, resource: &str) {
         let (ours, theirs) = (self.a.metadata(resource), self.b.metadata(resource));
         assert_ne!(ours.resuid, 0);
@@ -258,7 +258,10 @@ impl Cluster {
             (ours.localcnt, ours.remotecnt),
             (theirs.remotecnt, theirs.localcnt)
         );
-        assert_eq!((ours.inconsistent, theirs.inconsistent), (None, None));
+        let (here, there) = (&ours.record, &theirs.record);
+        assert_eq!((here.lacks, there.lacks), (false, false), "{here}; {there}");
+        assert!(here.at.is_some(), "no point: {here}");
+        assert_eq!(here.resolved(there).at, there.at, "{here}; {there}");
         let (ours, theirs) = (self.a.data(resource), self.b.data(resource));
         let differing = ours
             .iter()

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use hast::control::Condition;
 use hast::engine::primary::{Hello, Promotion};
+use hast::layout::{Record, Standing};
 use hast::nv::Nv;
 use hast::terms::{Checksum, Compression};
 use hast::wire::frame::{self, Limits, Message};
@@ -27,19 +28,38 @@ pub fn pair() -> (TcpStream, TcpStream) {
     (here, listener.accept().unwrap().0)
 }
 
+/// What a primary says that was never used.
+fn virgin_hello(extended: bool) -> Hello {
+    let record = if extended {
+        Record::default()
+    } else {
+        Record::of_base(7)
+    };
+    Hello {
+        standing: Standing {
+            resuid: 7,
+            localcnt: 0,
+            remotecnt: 0,
+            record,
+        },
+        virgin: true,
+        holds: false,
+        leans: false,
+    }
+}
+
 /// A secondary that has just agreed with us as its primary, and our ends of its connections.
 fn agreed(node: &Node) -> (Worker, TcpStream, TcpStream) {
+    agreed_on(node, 0)
+}
+
+/// As [`agreed`], with this level of the extension.
+fn agreed_on(node: &Node, extension: u8) -> (Worker, TcpStream, TcpStream) {
     let ((mut first, theirs), (second, also_theirs)) = (pair(), pair());
-    let hello = Hello {
-        resuid: 7,
-        localcnt: 0,
-        remotecnt: 0,
-        virgin: true,
-    };
     let introduction = Introduction {
         version: 2,
-        extension: 0,
-        hello,
+        extension,
+        hello: virgin_hello(extension > 0),
     };
     let worker = Worker::secondary(node, introduction, &[theirs.into(), also_theirs.into()]);
     let answer = Message::read_from(&mut first, Limits::PEER).unwrap();
@@ -191,6 +211,7 @@ fn accept(listener: &TcpListener) -> Option<(TcpStream, TcpStream)> {
         virgin: true,
         syncsrc: SyncSource::Primary,
         map: Vec::new(),
+        ours: None,
     };
     first
         .write_all(&answer.encode(2, Compression::None, Checksum::None))

@@ -250,7 +250,6 @@ impl Secondary {
                 self.outbox.drain();
             }
             let mut ended = Vec::new();
-
             for task in work.tasks.drain(..) {
                 if here && self.local.is_quick(&task) {
                     ended.push(self.local.carry_out(task));
