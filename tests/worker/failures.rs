@@ -113,6 +113,14 @@ mod sealed {
         fcntl(memory, FcntlArg::F_ADD_SEALS(SealFlag::F_SEAL_WRITE)).unwrap();
     }
 
+    /// From here on the disk's second half fails; its metadata does not.
+    fn lose_second_half(memory: &OwnedFd) {
+        File::from(memory.try_clone().unwrap())
+            .set_len(SIZE / 2)
+            .unwrap();
+        fcntl(memory, FcntlArg::F_ADD_SEALS(SealFlag::F_SEAL_GROW)).unwrap();
+    }
+
     #[test]
     fn a_write_that_only_the_peer_takes_is_kept_and_read_back_from_there() {
         let (folder, a, b) = nodes("");
@@ -122,16 +130,43 @@ mod sealed {
         let primary = Worker::primary(&a, Promotion::Asked, host.connector());
         primary.becomes(Condition::Complete);
         let mut client = a.client();
-        // Marks the extent, while that is still possible.
-        client.write(0, &noise(1, 4096), true).unwrap();
-        seal(&memory);
-        client.write(0, &noise(2, 4096), false).unwrap();
-        assert!(client.read(0, 4096).unwrap() == noise(2, 4096));
+        let there = 12 << 20;
+        client.write(there, &noise(1, 4096), true).unwrap();
+        lose_second_half(&memory);
+        client.write(there, &noise(2, 4096), false).unwrap();
+        assert!(client.read(there, 4096).unwrap() == noise(2, 4096));
         let status = primary.status();
         assert!(status.statistics.write_error > 0);
         assert_ne!(status.condition, Condition::Complete);
+        let record = a.metadata().record;
+        assert!(record.lacks, "before it was acknowledged: {record}");
         drop((client, primary));
-        assert!(host.end().data()[..4096] == noise(2, 4096));
+        let b = host.end();
+        assert!(b.data()[there as usize..][..4096] == noise(2, 4096));
+        let newer = b.metadata().record;
+        assert!(
+            !newer.lacks && newer.at > record.past.first().copied(),
+            "{newer}"
+        );
+    }
+
+    /// The other node may be promoted: it would not know that it is the only one that has the write.
+    #[test]
+    fn a_write_that_only_the_peer_takes_and_of_which_no_record_can_say_so_fails() {
+        let (folder, a, b) = nodes("");
+        drop(a);
+        let (a, memory) = memory_node(folder.path(), "a");
+        let host = Host::new(b);
+        let primary = Worker::primary(&a, Promotion::Asked, host.connector());
+        primary.becomes(Condition::Complete);
+        let mut client = a.client();
+        client.write(0, &noise(1, 4096), true).unwrap();
+        seal(&memory);
+        client.write(0, &noise(2, 4096), false).unwrap_err();
+        assert!(primary.status().statistics.write_error > 0);
+        drop((client, primary));
+        let b = host.end().metadata().record;
+        assert!(!b.lacks, "b can be promoted: {b}");
     }
 
     #[test]
