@@ -89,14 +89,18 @@ fn reads_that_the_disk_fails_are_answered_by_the_peer() {
 #[cfg(target_os = "linux")]
 mod sealed {
     use std::fs::File;
+    use std::io::{Read, Write};
     use std::os::fd::{AsRawFd, OwnedFd};
 
+    use hast::wire::frame::{Limits, Message};
+    use hast::wire::request::RecordChange;
     use hast::worker::channel::HookEvent;
     use nix::fcntl::{FcntlArg, SealFlag, fcntl};
     use nix::sys::memfd::{MFdFlags, memfd_create};
 
     use super::*;
     use crate::harness::{SIZE, eventually};
+    use crate::strangers::{agreed_on, point_request, record_request};
 
     fn memory_node(folder: &std::path::Path, name: &'static str) -> (Node, OwnedFd) {
         let memory = memfd_create(c"component", MFdFlags::MFD_ALLOW_SEALING).unwrap();
@@ -167,6 +171,40 @@ mod sealed {
         drop((client, primary));
         let b = host.end().metadata().record;
         assert!(!b.lacks, "b can be promoted: {b}");
+    }
+
+    /// An answer would say that the component knows what its primary knows.
+    #[test]
+    fn a_secondary_that_cannot_store_its_record_ends_the_connection_without_an_answer() {
+        let (folder, _a, _b) = nodes("");
+        let (b, memory) = memory_node(folder.path(), "b");
+        let (mut worker, mut first, mut second) = agreed_on(&b, 1);
+        first.write_all(&point_request(1, 0)).unwrap();
+        let reply = Message::read_from(&mut second, Limits::PEER).unwrap();
+        assert_eq!(reply.nv.u64("seq"), Some(1));
+        seal(&memory);
+        let before = b.metadata();
+        first
+            .write_all(&record_request(2, RecordChange::Lacking))
+            .unwrap();
+        let mut rest = Vec::new();
+        let _ = second.read_to_end(&mut rest);
+        assert_eq!(rest, b"", "nothing is answered any more");
+        let refused = worker.hear(|message| matches!(message, FromWorker::Refused { .. }));
+        let FromWorker::Refused { message, exit: 75 } = refused else {
+            panic!("{refused:?}")
+        };
+        assert!(
+            message.contains("this node could not store its metadata, and so may answer nothing; look at its disk"),
+            "{message}"
+        );
+        assert_eq!(
+            message.matches("lost").count(),
+            1,
+            "one sentence: {message}"
+        );
+        assert_eq!(worker.join(), 75);
+        assert_eq!(b.metadata(), before);
     }
 
     #[test]

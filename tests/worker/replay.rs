@@ -35,7 +35,7 @@ fn captured(folder: &str, connection: u32, to: &str) -> Vec<Message> {
 }
 
 /// A node whose component begins as in a captured image.
-fn node(folder: &Path, name: &'static str, image: &str, data: &[u8], settings: &str) -> Node {
+pub fn node(folder: &Path, name: &'static str, image: &str, data: &[u8], settings: &str) -> Node {
     let node = Node::new(folder, name, settings);
     set_image(&node, image, data);
     node

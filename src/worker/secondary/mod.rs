@@ -88,7 +88,7 @@ pub fn run(
         component,
         metadata,
         geometry,
-        found: _,
+        ..
     } = disk::open_for_use(&resource.local, &resource.name)?;
     let local = Local::new(component, geometry, resource.metaflush);
     let [first, second] = connections;
