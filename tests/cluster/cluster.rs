@@ -258,16 +258,31 @@ impl Cluster {
             (ours.localcnt, ours.remotecnt),
             (theirs.remotecnt, theirs.localcnt)
         );
-        let (here, there) = (&ours.record, &theirs.record);
-        assert_eq!((here.lacks, there.lacks), (false, false), "{here}; {there}");
-        assert!(here.at.is_some(), "no point: {here}");
-        assert_eq!(here.resolved(there).at, there.at, "{here}; {there}");
+        for record in [&ours.record, &theirs.record] {
+            assert!(!record.lacks && record.at.is_some(), "{record}");
+        }
+        self.until_at_one_point(resource);
         let (ours, theirs) = (self.a.data(resource), self.b.data(resource));
         let differing = ours
             .iter()
             .zip(&theirs)
             .position(|(one, other)| one != other);
         assert_eq!((ours.len(), differing), (theirs.len(), None), "{resource}");
+    }
+}
+
+impl Cluster {
+    /// Waits until both records name the same last point. One that covers the last writes may still be under
+    /// way.
+    #[track_caller]
+    pub fn until_at_one_point(&self, resource: &str) {
+        let records = || [&self.a, &self.b].map(|node| node.metadata(resource).record);
+        let state = || records().map(|record| record.to_string()).join("; ");
+        wait_for("the same point on both", state, || {
+            let [ours, theirs] = records();
+            let (here, there) = (ours.resolved(&theirs), theirs.resolved(&ours));
+            (here.at.is_some() && here.at == there.at).then_some(())
+        });
     }
 }
 
