@@ -11,6 +11,7 @@
 //! | [`control_server`], [`requests`], [`role_change`] | hastctl: connections, meaning |
 //! | [`meeting`], [`incoming`], [`queries`] | peers: connections, meaning |
 //! | [`claims`] | what the other node has said of a resource |
+//! | [`primary_line`] | whether the primary of a secondary is there |
 //! | [`connector`], [`resolver`] | connections and names for workers |
 //! | [`listener`], [`socket_file`] | what is connected to, and its files |
 //! | [`hooks`] | `exec` programs |
@@ -35,6 +36,7 @@ mod lifecycle;
 mod listener;
 mod meeting;
 pub(crate) mod pidfile;
+mod primary_line;
 mod queries;
 mod reactor;
 mod reload;

@@ -10,6 +10,7 @@ use super::claims::Claims;
 use super::complaint::Complaint;
 use super::event_loop::Daemon;
 use super::lifecycle::{Action, Event, Lifecycle, Stage};
+use super::primary_line::PrimaryLine;
 use super::reactor::Deadline;
 use super::socket_file::SocketFile;
 use super::timers::TimerId;
@@ -48,6 +49,8 @@ pub struct Managed {
     /// Where the worker serves NBD: confined, it can not remove that at its end.
     pub(super) socket: Option<SocketFile>,
     pub(super) arrival: Option<Arrival>,
+    /// To the primary that the worker serves, while there is that worker.
+    pub(super) primary_line: Option<PrimaryLine>,
     /// Why the last worker did not take its role, or lost it.
     pub(super) complaint: Complaint,
     pub(super) claims: Claims,
@@ -68,6 +71,7 @@ impl Managed {
             worker: None,
             socket: None,
             arrival: None,
+            primary_line: None,
             complaint: Complaint::default(),
             claims: Claims::new(Instant::now()),
             permit: Permit::Free,
@@ -98,6 +102,14 @@ impl Managed {
             Role::Init if self.is_waited_for() => Role::Primary,
             role => role,
         }
+    }
+
+    /// Whether this is a secondary whose primary is connected, as far as this machine knows. One that lost power
+    /// is, until the worker has given its silence up.
+    pub fn serves_a_primary(&self) -> bool {
+        self.worker.as_ref().map(WorkerProcess::role) == Some(Role::Secondary)
+            && matches!(self.lifecycle.stage(), Stage::Starting | Stage::Running)
+            && self.primary_line.as_ref().is_none_or(PrimaryLine::is_open)
     }
 
     fn is_waited_for(&self) -> bool {
@@ -148,6 +160,10 @@ impl Daemon {
             }
             Action::SpawnSecondary => self.spawn(name, |managed| {
                 let arrival = managed.arrival.take()?;
+                let line = PrimaryLine::of(&arrival.second);
+                managed.primary_line = line
+                    .inspect_err(|error| log::warn!("Unable to watch the primary's connection: {error}"))
+                    .ok();
                 let assignment = Assignment::Secondary(arrival.introduction);
                 Some((assignment, vec![arrival.first, arrival.second]))
             }),
@@ -214,6 +230,7 @@ impl Daemon {
                 log::error!("Unable to start a worker process: {error}");
                 let complaint = format!("unable to start a worker process: {error}");
                 managed.complaint.worker_failed(complaint);
+                managed.primary_line = None;
                 let (may_return, lived) = (true, Duration::ZERO);
                 self.happen(name, Event::Ended { may_return, lived });
             }
@@ -321,6 +338,7 @@ impl Daemon {
             managed.complaint.worker_failed(complaint);
         }
         worker.forget(&mut self.reactor);
+        managed.primary_line = None;
         // No other worker of this resource has been started yet.
         if let Some(socket) = managed.socket.take() {
             socket.remove();

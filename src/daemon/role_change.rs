@@ -6,11 +6,12 @@ use std::time::Instant;
 
 use super::lifecycle::Stage;
 use super::resources::Managed;
-use crate::config::Provider;
+use crate::config::{Provider, Resource};
 use crate::control::{ErrorCode, Failure, Guard};
 use crate::moment::Moment;
 use crate::provider::gate;
 use crate::terms::Role;
+use crate::worker::secondary::SILENCE;
 
 /// What is to become of a resource.
 #[derive(Debug, Clone, Copy)]
@@ -30,7 +31,7 @@ impl RoleChange {
         self.leave_nothing(managed)
     }
 
-    /// Whether what the other node has said forbids it.
+    /// Whether the other node forbids it: what it has said, or that it is primary.
     fn hinder(self, managed: &Managed) -> Result<(), Failure> {
         let becomes = self.role == Role::Primary && managed.lifecycle.role() != Role::Primary;
         if !becomes || self.force {
@@ -40,7 +41,14 @@ impl RoleChange {
         managed
             .claims
             .hinder(self.guard, node, Instant::now(), Moment::now())
-            .map_err(|hindrance| Failure::new(ErrorCode::CLAIMED, hindrance.to_string()))
+            .map_err(|hindrance| Failure::new(ErrorCode::CLAIMED, hindrance.to_string()))?;
+        // Who promotes under a guard has asked the other node, or had it switched off, and so knows more than a
+        // connection whose other end may have lost power.
+        if self.guard.is_none() && managed.serves_a_primary() {
+            let message = beside_a_primary(&managed.resource);
+            return Err(Failure::new(ErrorCode::REFUSED, message));
+        }
+        Ok(())
     }
 
     /// Where there is no worker to do it: what a primary that died left in the kernel goes, before the resource
@@ -57,4 +65,15 @@ impl RoleChange {
             .map(drop)
             .map_err(|error| Failure::new(ErrorCode::REFUSED, error.to_string()))
     }
+}
+
+/// Why a node does not become primary that answers a primary now.
+fn beside_a_primary(resource: &Resource) -> String {
+    let (name, remote) = (&resource.name, resource.remote_text());
+    format!(
+        "{remote} is primary and connected; make it secondary first ('hastctl role secondary {name}' there), or \
+         use 'role primary --force' (if it is dead, its connection ends within {} s of its last word: try again \
+         then)",
+        SILENCE.as_secs()
+    )
 }

@@ -6,6 +6,7 @@ use super::complaint::Complaint;
 use super::event_loop::Daemon;
 use super::hooks::Hook;
 use super::lifecycle::Event;
+use crate::config::Provider;
 use crate::logging::about;
 use crate::provider::gate;
 use crate::terms::Role;
@@ -58,15 +59,22 @@ impl Daemon {
         let Some(managed) = self.resources.get_mut(name) else {
             return;
         };
+        let its = managed.before.as_ref().unwrap_or(&managed.resource);
         // The worker, confined, may not see by whom.
         let message = match gate::of_this_system() {
-            Some(kernel) => {
-                let device = format!("{}{}", gate::FOLDER, managed.resource.provname);
+            Some(kernel) if its.provider == Provider::Gate => {
+                let device = format!("{}{}", gate::FOLDER, its.provname);
                 gate::Busy::of(&*kernel, device).to_string()
             }
-            None => message,
+            _ => message,
         };
         log::error!("{message}");
+        if std::mem::take(&mut managed.removed) {
+            log::error!(
+                "The resource is no longer configured, and is served on until a reload finds its device closed, \
+                 or 'hastctl role init --force {name}'."
+            );
+        }
         if let Some(before) = managed.before.take() {
             log::error!("Its new configuration is not in force.");
             managed.resource = before;
