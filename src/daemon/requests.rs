@@ -173,7 +173,7 @@ impl Daemon {
                 .filter(|(own, slot)| own == name && slot.is_none())
             {
                 let previous = before.get(name).copied().unwrap_or(Role::Init);
-                *slot = Some(if role == *wanted {
+                *slot = Some(if role == *wanted && !managed.lifecycle.is_superseded() {
                     Ok(previous)
                 } else {
                     Err(refused(managed, role))

@@ -24,6 +24,8 @@ use crate::worker::channel::{Assignment, Begin, DeviceFate, Introduction, ToWork
 
 /// How long a worker may take to end: a primary drains and flushes first.
 const STOP_TIME: Duration = Duration::from_secs(15);
+/// How often it is looked whether a destroyed device is still open. GEOM does not say when.
+const LOOK: Duration = Duration::from_secs(1);
 /// After it has been killed, how long until that is tried again.
 const KILL_TIME: Duration = Duration::from_secs(5);
 
@@ -99,6 +101,8 @@ impl Managed {
         let worker = self.worker.as_ref().map(WorkerProcess::role);
         match self.lifecycle.role() {
             _ if worker == Some(Role::Primary) => Role::Primary,
+            // Its device is gone: it can do no harm, and will follow.
+            Role::Primary if self.lifecycle.stage() == Stage::Superseded => Role::Secondary,
             Role::Init if self.is_waited_for() => Role::Primary,
             role => role,
         }
@@ -110,6 +114,27 @@ impl Managed {
         self.worker.as_ref().map(WorkerProcess::role) == Some(Role::Secondary)
             && matches!(self.lifecycle.stage(), Stage::Starting | Stage::Running)
             && self.primary_line.as_ref().is_none_or(PrimaryLine::is_open)
+    }
+
+    /// Whether somebody has the device open. NBD's is gone with its worker.
+    pub fn device_is_open(&self) -> bool {
+        let its = self.before.as_ref().unwrap_or(&self.resource);
+        its.provider == Provider::Gate
+            && gate::of_this_system()
+                .is_some_and(|kernel| gate::orphan::has_holders(&*kernel, &its.provname))
+    }
+
+    /// Destroys a device without a worker by force, if that has not been done. Whether it is open even so.
+    fn destroy_device(&self) -> bool {
+        let its = self.before.as_ref().unwrap_or(&self.resource);
+        if its.provider == Provider::Gate
+            && let Some(kernel) = gate::of_this_system()
+            && let Err(error) = gate::orphan::remove(&*kernel, &its.provname, true)
+        {
+            log::error!("{error}");
+            return true;
+        }
+        self.device_is_open()
     }
 
     fn is_waited_for(&self) -> bool {
@@ -136,7 +161,7 @@ impl Daemon {
         if new != role {
             let _about = about(name, Some(role));
             log::info!("Role changed to {new}.");
-            if matches!(event, Event::Command { .. } | Event::End(_)) {
+            if matches!(event, Event::Command { .. } | Event::End(_) | Event::Closed) {
                 managed.complaint = Complaint::default();
             }
             if new == Role::Primary {
@@ -185,6 +210,7 @@ impl Daemon {
                 log::info!("Restarting worker process in {} s.", time.as_secs());
                 self.set_timer(name, time);
             }
+            Action::LookWhetherOpen => self.look_whether_open(name),
             Action::Settled => {
                 self.answer_roles(name);
                 self.answer_parked(name);
@@ -358,6 +384,20 @@ impl Daemon {
         if let Some(managed) = self.resources.get_mut(name) {
             managed.timer = None;
             self.happen(name, Event::StageOver);
+        }
+    }
+
+    /// Looks whether a superseded resource's device is open, which was destroyed: here, where its worker had to be
+    /// killed before it had done that.
+    fn look_whether_open(&mut self, name: &str) {
+        let Some(managed) = self.resources.get(name) else {
+            return;
+        };
+        if managed.destroy_device() {
+            self.set_timer(name, LOOK);
+        } else {
+            log::info!("Nobody has the device open any more.");
+            self.happen(name, Event::Closed);
         }
     }
 

@@ -27,6 +27,10 @@ pub struct RoleChange {
 impl RoleChange {
     /// Looks whether it may begin, and does what has to be done before.
     pub fn prepare(self, managed: &Managed) -> Result<(), Failure> {
+        if self.role == Role::Primary && managed.lifecycle.is_superseded() {
+            let message = managed.complaint.message().unwrap_or("superseded");
+            return Err(Failure::new(ErrorCode::REFUSED, message));
+        }
         self.hinder(managed)?;
         self.leave_nothing(managed)
     }
@@ -54,6 +58,7 @@ impl RoleChange {
     /// Where there is no worker to do it: what a primary that died left in the kernel goes, before the resource
     /// becomes something else.
     fn leave_nothing(self, managed: &Managed) -> Result<(), Failure> {
+        // A superseded one's device is destroyed already.
         let alone = matches!(managed.lifecycle.stage(), Stage::Idle | Stage::BackOff);
         if self.role == Role::Primary || !alone || managed.resource.provider != Provider::Gate {
             return Ok(());

@@ -6,6 +6,7 @@ use super::complaint::Complaint;
 use super::event_loop::Daemon;
 use super::hooks::Hook;
 use super::lifecycle::Event;
+use super::resources::Managed;
 use crate::config::Provider;
 use crate::logging::about;
 use crate::provider::gate;
@@ -34,6 +35,17 @@ impl Daemon {
                 self.happen(name, Event::Refused);
             }
             FromWorker::Busy { message } => self.stays(name, message),
+            FromWorker::Superseded { message } => {
+                log::error!("{message}");
+                if let Some(managed) = self.resources.get_mut(name) {
+                    managed.complaint.worker_says(message);
+                }
+                self.happen(name, Event::Superseded);
+            }
+            FromWorker::AskOpen { number } => {
+                let open = self.resources.get(name).is_none_or(Managed::device_is_open);
+                self.tell(name, &ToWorker::Open { number, open }, Vec::new());
+            }
             FromWorker::Connect { number } => {
                 if let Some(managed) = self.resources.get(name) {
                     self.connector.connect(

@@ -222,6 +222,12 @@ pub enum Notice {
     PeerNeeded,
     /// Changes wait: the peer does not have them, and this node has no permit to go on alone.
     Held,
+    /// The peer went on as primary without this node while the device was open or requests were held (hook
+    /// `superseded`): so many requests that were not acknowledged failed, and every one from here on fails with ENXIO.
+    Superseded {
+        /// Requests that had not been acknowledged.
+        requests: u64,
+    },
 }
 
 /// Which copy is written to.

@@ -6,15 +6,16 @@
 //! hears of a failure, or of a peer that is ahead.
 
 use std::sync::{Arc, PoisonError, RwLockReadGuard};
+use std::time::Instant;
 
 use super::Primary;
 use super::served::Served;
-use crate::config::Resource;
+use crate::config::{Provider, Resource};
 use crate::control::WorkerStatus;
 use crate::engine::handshake::Source;
 use crate::engine::primary::Answer;
 use crate::provider::gate::kernel::Kernel;
-use crate::worker::channel::DeviceFate;
+use crate::worker::channel::{DeviceFate, FromWorker};
 use crate::worker::confinement;
 use crate::worker::local::{Ended, Task};
 use crate::worker::lock;
@@ -56,6 +57,40 @@ impl Primary {
 
     fn provider(&self) -> RwLockReadGuard<'_, Option<Served>> {
         self.provider.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether somebody has the device open: a client of NBD's that is through with its handshake, a consumer of
+    /// GEOM gate's. Where that can not be found out, it is. Asks the main process where this one, confined, can not
+    /// see it: not for a thread that the main process waits for.
+    pub(super) fn device_is_open(&self) -> bool {
+        let seen = match &*self.provider() {
+            Some(provider) => provider.is_open(),
+            // One that another worker left behind may be there already.
+            None => (lock(&self.resource).provider != Provider::Gate).then_some(false),
+        };
+        seen.unwrap_or_else(|| self.ask_whether_open())
+    }
+
+    fn ask_whether_open(&self) -> bool {
+        let number = self.meeting.next_number();
+        self.link.send(&FromWorker::AskOpen { number });
+        let deadline = Instant::now() + self.timeout();
+        loop {
+            match self.opened.take(Some(deadline)) {
+                Some((answered, open)) if answered == number => return open,
+                // To a question that was given up.
+                Some(_) => {}
+                None => return true,
+            }
+        }
+    }
+
+    /// What the engine is to know of the device at the beginning of each meeting with the peer: data never changes
+    /// under one that is open but by its own requests.
+    pub(super) fn look_whether_open(&self) {
+        let open = self.device_is_open();
+        // ENGINE: the one place where it is told: self.tell(Event::Opened(open), Here::Nothing);
+        log::debug!("the device is {}", if open { "open" } else { "closed" });
     }
 
     /// Looks after the device, once a second. Whether it is still there.

@@ -335,6 +335,7 @@ impl Primary {
             state.trying = true;
             state.closing = None;
         }
+        self.look_whether_open();
         let talk = Talk {
             primary: self,
             resource,

@@ -321,6 +321,10 @@ impl Station for Secondary {
         log::debug!("connection {number}, which nobody asked for");
     }
 
+    fn opened(&self, number: u32, _open: bool) {
+        log::debug!("answer {number}, which nobody asked for");
+    }
+
     fn stop(&self, _device: DeviceFate) -> Result<(), Busy> {
         self.stopped.store(true, Ordering::Relaxed);
         self.connection.shut();
