@@ -79,10 +79,7 @@ mod tests {
     #[cfg(any(target_os = "linux", target_os = "freebsd"))]
     fn the_other_end_of_a_pair_is_this_process() {
         let (one, _other) = UnixStream::pair().unwrap();
-        assert_eq!(
-            process(one.as_fd()),
-            Ok(std::process::id().cast_signed())
-        );
+        assert_eq!(process(one.as_fd()), Ok(std::process::id().cast_signed()));
     }
 
     #[test]

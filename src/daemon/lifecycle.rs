@@ -276,11 +276,7 @@ impl Lifecycle {
             )
             | (
                 Stage::Stopping,
-                Event::Displaced
-                | Event::Met
-                | Event::Started
-                | Event::Refused
-                | Event::Closed,
+                Event::Displaced | Event::Met | Event::Started | Event::Refused | Event::Closed,
             )
             | (
                 Stage::BackOff | Stage::Superseded,

@@ -187,7 +187,9 @@ impl Daemon {
                 let arrival = managed.arrival.take()?;
                 let line = PrimaryLine::of(&arrival.second);
                 managed.primary_line = line
-                    .inspect_err(|error| log::warn!("Unable to watch the primary's connection: {error}"))
+                    .inspect_err(|error| {
+                        log::warn!("Unable to watch the primary's connection: {error}")
+                    })
                     .ok();
                 let assignment = Assignment::Secondary(arrival.introduction);
                 Some((assignment, vec![arrival.first, arrival.second]))

@@ -36,7 +36,8 @@ impl Opener {
                 Err(_) => Self::Unknown,
             },
             Socket::Tcp(stream) => stream.peer_addr().map_or(Self::Unknown, |address| {
-                let address = std::net::SocketAddr::new(address.ip().to_canonical(), address.port());
+                let address =
+                    std::net::SocketAddr::new(address.ip().to_canonical(), address.port());
                 Self::Address(address.to_string())
             }),
         }
