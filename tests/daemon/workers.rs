@@ -332,7 +332,7 @@ fn a_split_brain_is_shown_by_both_nodes_in_the_same_words() {
     eventually("they are in step", || {
         condition(&a) == Some(Condition::Complete)
     });
-    b.set_role("disk1", Role::Primary).unwrap();
+    b.set_role_by("disk1", Role::Primary, true).unwrap();
     eventually("a is alone", || condition(&a) == Some(Condition::Degraded));
     write(&a, 1);
     write(&b, 2);
