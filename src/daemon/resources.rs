@@ -188,7 +188,7 @@ impl Daemon {
                 let line = PrimaryLine::of(&arrival.second);
                 managed.primary_line = line
                     .inspect_err(|error| {
-                        log::warn!("Unable to watch the primary's connection: {error}")
+                        log::warn!("Unable to watch the primary's connection: {error}");
                     })
                     .ok();
                 let assignment = Assignment::Secondary(arrival.introduction);
