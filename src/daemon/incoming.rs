@@ -9,7 +9,7 @@ use socket2::Socket;
 
 use super::event_loop::Daemon;
 use super::lifecycle::{Event, Stage};
-use super::resources::Arrival;
+use super::managed::Arrival;
 use crate::engine::primary::Hello as PrimaryData;
 use crate::logging::about;
 use crate::terms::Role;

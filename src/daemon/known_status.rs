@@ -5,7 +5,7 @@
 use std::time::Instant;
 
 use super::lifecycle::Stage;
-use super::resources::Managed;
+use super::managed::Managed;
 use crate::control::{
     Condition, Connection, Details, LocalState, PeerState, Queues, ResourceStatus, Statistics,
     WorkerStatus,

@@ -7,6 +7,7 @@
 //! | [`event_loop`] | what the process owns, and the loop |
 //! | [`reactor`], [`timers`] | what the loop waits for |
 //! | [`lifecycle`] | decides what a resource does next |
+//! | [`managed`] | a resource, as far as the main process knows it |
 //! | [`resources`], [`worker_process`] | carries that out |
 //! | [`control_server`], [`requests`], [`role_change`] | hastctl: connections, meaning |
 //! | [`meeting`], [`incoming`], [`queries`] | peers: connections, meaning |
@@ -34,6 +35,7 @@ mod incoming;
 mod known_status;
 mod lifecycle;
 mod listener;
+mod managed;
 mod meeting;
 pub(crate) mod pidfile;
 mod primary_line;

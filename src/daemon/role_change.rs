@@ -5,7 +5,7 @@
 use std::time::Instant;
 
 use super::lifecycle::Stage;
-use super::resources::Managed;
+use super::managed::Managed;
 use crate::config::{Provider, Resource};
 use crate::control::{ErrorCode, Failure, Guard};
 use crate::moment::Moment;

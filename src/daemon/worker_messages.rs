@@ -6,7 +6,7 @@ use super::complaint::Complaint;
 use super::event_loop::Daemon;
 use super::hooks::Hook;
 use super::lifecycle::Event;
-use super::resources::Managed;
+use super::managed::Managed;
 use crate::config::Provider;
 use crate::logging::about;
 use crate::provider::gate;
