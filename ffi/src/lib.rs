@@ -16,6 +16,7 @@ pub mod jail;
 pub mod layout;
 pub mod modules;
 pub mod mounts;
+pub mod peer;
 pub mod spawn;
 pub mod sysctl;
 pub mod syslog;

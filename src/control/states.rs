@@ -7,13 +7,15 @@ pub use crate::terms::LocalState;
 words! {
     /// The one word of the status table. Base hastd knows `complete` and `degraded`, and means
     /// by the former only that there is a connection.
-    Condition, "status", "complete, syncing or degraded", {
+    Condition, "status", "complete, syncing, degraded or superseded", {
         /// The peer is connected and nothing is left to copy.
         Complete = "complete",
         /// The peer is connected and the copies are being made equal.
         Syncing = "syncing",
         /// There is one copy only that can be relied on.
         Degraded = "degraded",
+        /// The other node went on as primary: nothing is served here, and nothing that was not acknowledged is kept.
+        Superseded = "superseded",
     }
 }
 

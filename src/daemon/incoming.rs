@@ -9,7 +9,7 @@ use socket2::Socket;
 
 use super::event_loop::Daemon;
 use super::lifecycle::{Event, Stage};
-use super::resources::Arrival;
+use super::managed::Arrival;
 use crate::engine::meeting::Hello as PrimaryData;
 use crate::layout::{Record, Standing};
 use crate::logging::about;

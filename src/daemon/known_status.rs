@@ -5,7 +5,7 @@
 use std::time::Instant;
 
 use super::lifecycle::Stage;
-use super::resources::Managed;
+use super::managed::Managed;
 use crate::control::{
     Condition, Connection, Details, LocalState, PeerState, Queues, ResourceStatus, Statistics,
     WorkerStatus,
@@ -45,7 +45,11 @@ pub(super) fn status_without_report(managed: &Managed) -> ResourceStatus {
         (Stage::Idle | Stage::Starting, Role::Secondary) if complaint.is_some() => {
             complaint.map(unknown)
         }
-        (Stage::Idle | Stage::Running, _) => None,
+        _ if managed.lifecycle.is_superseded() => Some(WorkerStatus {
+            condition: Condition::Superseded,
+            ..unknown(complaint.unwrap_or("the other node went on as primary"))
+        }),
+        (Stage::Idle | Stage::Running | Stage::Superseded, _) => None,
         (Stage::Starting, _) => Some(unknown("the role is being taken; ask again in a moment")),
         (Stage::Stopping, _) => Some(unknown(
             "the worker process is ending; ask again in a moment",

@@ -13,6 +13,10 @@
 //!                            BackOff ------> Starting
 //! ```
 //!
+//! A primary whose engine finds that the other node went on without it goes from Running over Stopping, in which
+//! its device is destroyed, to Superseded: it has no worker, and becomes secondary when whoever had the device open
+//! has closed it.
+//!
 //! A primary whose device is open does not stop when it is only asked to: it goes from Stopping
 //! back to Running, and is primary still.
 //!
@@ -45,6 +49,8 @@ pub enum Stage {
     Stopping,
     /// It died, and will be started again.
     BackOff,
+    /// There is none: the other node went on as primary, and the device, which was destroyed, is open still.
+    Superseded,
 }
 
 /// What happens to a resource.
@@ -76,6 +82,10 @@ pub enum Event {
     Refused,
     /// The worker was told to stop and does not: its device is open.
     Busy,
+    /// The worker says that the other node went on as primary: nothing that is asked of the device is done any more.
+    Superseded,
+    /// Nobody has the destroyed device open any more.
+    Closed,
     /// The worker has ended.
     Ended {
         /// By a signal, or with EX_TEMPFAIL, or it could not even be started.
@@ -101,6 +111,8 @@ pub enum Action {
     Kill,
     /// Say [`Event::StageOver`] after this time.
     Wait(Duration),
+    /// Look whether the destroyed device is open: say [`Event::Closed`], or [`Event::StageOver`] after a while.
+    LookWhetherOpen,
     /// The role is taken: whoever waits for it may go on.
     Settled,
     /// The role that was announced last is no longer the resource's.
@@ -121,6 +133,8 @@ pub struct Lifecycle {
     promotion: Promotion,
     /// The worker said that it can not take its role.
     refused: bool,
+    /// The worker said that the other node went on as primary.
+    superseded: bool,
     /// A primary that is restarted leaves its role for a moment, and that is announced.
     leaves_role: bool,
     /// The role last told to the world.
@@ -136,6 +150,7 @@ impl Default for Lifecycle {
             stage: Stage::Idle,
             promotion: Promotion::Asked,
             refused: false,
+            superseded: false,
             leaves_role: false,
             announced: Role::Init,
             back_off: BACK_OFF_FIRST,
@@ -154,10 +169,15 @@ impl Lifecycle {
         self.stage
     }
 
+    /// Whether this is a primary whose data the other node went on without.
+    pub const fn is_superseded(&self) -> bool {
+        self.superseded && matches!(self.role, Role::Primary)
+    }
+
     /// Whether the role is really taken (or none is): nothing is under way.
     pub const fn is_settled(&self) -> bool {
         match self.stage {
-            Stage::Idle | Stage::Running => true,
+            Stage::Idle | Stage::Running | Stage::Superseded => true,
             // A primary that was at work is one still; one that never was has yet to be.
             Stage::BackOff => matches!(self.promotion, Promotion::Resumed),
             // A secondary's workers come and go with its primary's connections.
@@ -199,6 +219,15 @@ impl Lifecycle {
                 self.refused = true;
                 Vec::new()
             }
+            (Stage::Starting | Stage::Running, Event::Superseded) if self.role == Role::Primary => {
+                self.superseded = true;
+                self.stage = Stage::Stopping;
+                vec![Action::Stop(DeviceFate::Destroy)]
+            }
+            (Stage::Stopping, Event::Superseded) => {
+                self.superseded = true;
+                Vec::new()
+            }
             (Stage::Starting | Stage::Running, Event::Ended { may_return, lived }) => {
                 self.ended(may_return, lived)
             }
@@ -206,6 +235,11 @@ impl Lifecycle {
             (Stage::Stopping, Event::Busy) => self.stays_primary(),
             (Stage::Stopping, Event::StageOver) => vec![Action::Kill],
             (Stage::BackOff, Event::StageOver) => self.spawn_primary(),
+            (Stage::Superseded, Event::StageOver) => vec![Action::LookWhetherOpen],
+            (Stage::Superseded, Event::Closed) => {
+                self.role = Role::Secondary;
+                self.begin()
+            }
 
             // Late or out of place: a stop crossed a start, a meeting came to nothing, a timer
             // fired as its stage ended.
@@ -216,24 +250,45 @@ impl Lifecycle {
                 | Event::Started
                 | Event::Refused
                 | Event::Busy
+                | Event::Superseded
+                | Event::Closed
                 | Event::Ended { .. }
                 | Event::StageOver,
             )
-            | (Stage::Starting, Event::Displaced | Event::Met | Event::Busy | Event::StageOver)
+            | (
+                Stage::Starting,
+                Event::Displaced
+                | Event::Met
+                | Event::Busy
+                | Event::Superseded
+                | Event::Closed
+                | Event::StageOver,
+            )
             | (
                 Stage::Running,
-                Event::Displaced | Event::Met | Event::Started | Event::Busy | Event::StageOver,
+                Event::Displaced
+                | Event::Met
+                | Event::Started
+                | Event::Busy
+                | Event::Superseded
+                | Event::Closed
+                | Event::StageOver,
             )
-            | (Stage::Stopping, Event::Displaced | Event::Met | Event::Started | Event::Refused)
             | (
-                Stage::BackOff,
+                Stage::Stopping,
+                Event::Displaced | Event::Met | Event::Started | Event::Refused | Event::Closed,
+            )
+            | (
+                Stage::BackOff | Stage::Superseded,
                 Event::Displaced
                 | Event::Met
                 | Event::Started
                 | Event::Refused
                 | Event::Busy
+                | Event::Superseded
                 | Event::Ended { .. },
-            ) => Vec::new(),
+            )
+            | (Stage::BackOff, Event::Closed) => Vec::new(),
         }
     }
 
@@ -252,7 +307,7 @@ impl Lifecycle {
         self.promotion = promotion;
         self.back_off = BACK_OFF_FIRST;
         match stage {
-            Stage::Idle | Stage::BackOff => self.begin(),
+            Stage::Idle | Stage::BackOff | Stage::Superseded => self.begin(),
             Stage::Starting | Stage::Running => {
                 self.stage = Stage::Stopping;
                 vec![Action::Stop(device)]
@@ -269,12 +324,13 @@ impl Lifecycle {
                 self.leaves_role = self.role == Role::Primary;
                 vec![Action::Stop(device)]
             }
-            Stage::Idle | Stage::Stopping | Stage::BackOff => Vec::new(),
+            Stage::Idle | Stage::Stopping | Stage::BackOff | Stage::Superseded => Vec::new(),
         }
     }
 
     /// From having no worker, into the role.
     fn begin(&mut self) -> Vec<Action> {
+        self.superseded = false;
         match self.role {
             Role::Primary => self.spawn_primary(),
             Role::Init | Role::Secondary => {
@@ -293,13 +349,22 @@ impl Lifecycle {
     /// The worker was told to stop, and serves on.
     fn stays_primary(&mut self) -> Vec<Action> {
         self.role = Role::Primary;
-        self.stage = Stage::Running;
         self.promotion = Promotion::Resumed;
         self.leaves_role = false;
+        if self.superseded {
+            // Serving on is of no use to who has it open.
+            return vec![Action::Stop(DeviceFate::Destroy)];
+        }
+        self.stage = Stage::Running;
         self.settled()
     }
 
     fn stopped(&mut self) -> Vec<Action> {
+        if self.is_superseded() {
+            self.leaves_role = false;
+            self.stage = Stage::Superseded;
+            return vec![Action::Settled, Action::LookWhetherOpen];
+        }
         let mut actions = Vec::new();
         if std::mem::take(&mut self.leaves_role) {
             actions.extend(self.announce(Role::Init));

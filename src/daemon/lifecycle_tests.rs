@@ -294,3 +294,59 @@ fn the_end_of_hastd_says_what_becomes_of_the_devices() {
         assert_eq!(state(&it), (Role::Init, Stage::Stopping));
     }
 }
+
+#[test]
+fn a_superseded_primary_is_secondary_once_nobody_has_its_device_open() {
+    let mut it = primary();
+    let destroy = Action::Stop(DeviceFate::Destroy);
+    assert_eq!(it.step(Event::Superseded), [destroy]);
+    assert_eq!(state(&it), (Role::Primary, Stage::Stopping));
+    assert!(it.is_superseded() && !it.is_settled());
+    let looks = [Action::Settled, Action::LookWhetherOpen];
+    assert_eq!(it.step(gave_up()), looks);
+    assert_eq!(state(&it), (Role::Primary, Stage::Superseded));
+    assert_eq!(it.step(Event::Met), [], "it is no secondary yet");
+    assert_eq!(it.step(Event::StageOver), [Action::LookWhetherOpen]);
+    let announced = announce(Role::Primary, Role::Secondary);
+    assert_eq!(it.step(Event::Closed), [announced, Action::Settled]);
+    assert_eq!(state(&it), (Role::Secondary, Stage::Idle));
+    assert!(!it.is_superseded());
+    assert_eq!(it.step(Event::Met), [Action::SpawnSecondary]);
+}
+
+#[test]
+fn a_superseded_primary_that_is_told_something_else_does_that() {
+    let mut it = primary();
+    it.step(Event::Superseded);
+    assert_eq!(it.step(command(Role::Init)), []);
+    assert!(!it.is_superseded());
+    let announced = announce(Role::Primary, Role::Init);
+    assert_eq!(it.step(gave_up()), [announced, Action::Settled]);
+    assert_eq!(state(&it), (Role::Init, Stage::Idle));
+
+    let mut it = primary();
+    it.step(Event::Superseded);
+    it.step(gave_up());
+    let announced = announce(Role::Primary, Role::Init);
+    let end = Event::End(DeviceFate::Vacate);
+    assert_eq!(it.step(end), [announced, Action::Settled]);
+    assert_eq!(state(&it), (Role::Init, Stage::Idle));
+}
+
+#[test]
+fn a_primary_that_is_found_superseded_while_it_stops_is_that() {
+    // Busy, so it stays: but of no use.
+    let mut it = primary();
+    it.step(command(Role::Secondary));
+    assert_eq!(it.step(Event::Superseded), []);
+    assert_eq!(it.step(Event::Busy), [Action::Stop(DeviceFate::Destroy)]);
+    let looks = [Action::Settled, Action::LookWhetherOpen];
+    assert_eq!(it.step(gave_up()), looks);
+    assert_eq!(state(&it), (Role::Primary, Stage::Superseded));
+
+    // To be restarted: not any more.
+    let mut it = primary();
+    it.step(restart());
+    it.step(Event::Superseded);
+    assert_eq!(it.step(gave_up()), looks);
+}

@@ -7,10 +7,12 @@
 //! | [`event_loop`] | what the process owns, and the loop |
 //! | [`reactor`], [`timers`] | what the loop waits for |
 //! | [`lifecycle`] | decides what a resource does next |
+//! | [`managed`] | a resource, as far as the main process knows it |
 //! | [`resources`], [`worker_process`] | carries that out |
 //! | [`control_server`], [`requests`], [`role_change`] | hastctl: connections, meaning |
 //! | [`meeting`], [`incoming`], [`queries`] | peers: connections, meaning |
 //! | [`claims`] | what the other node has said of a resource |
+//! | [`primary_line`] | whether the primary of a secondary is there |
 //! | [`connector`], [`resolver`] | connections and names for workers |
 //! | [`listener`], [`socket_file`] | what is connected to, and its files |
 //! | [`hooks`] | `exec` programs |
@@ -33,8 +35,10 @@ mod incoming;
 mod known_status;
 mod lifecycle;
 mod listener;
+mod managed;
 mod meeting;
 pub(crate) mod pidfile;
+mod primary_line;
 mod queries;
 mod reactor;
 mod reload;

@@ -15,10 +15,10 @@ use mio::Waker;
 use super::event_loop::{Daemon, Settings};
 use super::lifecycle::Event;
 use super::listener::{ListenError, Listener};
+use super::managed::Managed;
 use super::pidfile::PidFile;
 use super::reactor::Source;
-use super::resources::Managed;
-use crate::config::{Address, Change, Config, ConfigError, Resource};
+use crate::config::{Address, Change, Config, ConfigError, Provider, Resource};
 use crate::engine::primary::Promotion;
 use crate::terms::Role;
 use crate::worker::channel::{DeviceFate, ToWorker};
@@ -264,10 +264,12 @@ impl Daemon {
                 } else {
                     Promotion::Asked
                 };
-                // The next worker takes the device over, where it is the same one.
+                // The next worker takes the device over, where it is the same one and the kernel's. An NBD server's
+                // clients would lose theirs.
                 let same = old.local == new.local
                     && old.provname == new.provname
-                    && old.provider == new.provider;
+                    && old.provider == new.provider
+                    && new.provider == Provider::Gate;
                 let device = if same {
                     DeviceFate::Keep
                 } else {

@@ -11,8 +11,8 @@ use mio::Token;
 use super::event_loop::Daemon;
 use super::known_status::{known_status, status_without_report, unknown};
 use super::lifecycle::{Event, Stage};
+use super::managed::Managed;
 use super::reactor::Deadline;
-use super::resources::Managed;
 use super::role_change::RoleChange;
 use super::timers::TimerId;
 use super::worker_process::WorkerProcess;
@@ -173,7 +173,7 @@ impl Daemon {
                 .filter(|(own, slot)| own == name && slot.is_none())
             {
                 let previous = before.get(name).copied().unwrap_or(Role::Init);
-                *slot = Some(if role == *wanted {
+                *slot = Some(if role == *wanted && !managed.lifecycle.is_superseded() {
                     Ok(previous)
                 } else {
                     Err(refused(managed, role))

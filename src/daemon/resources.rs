@@ -2,110 +2,27 @@
 
 use std::os::fd::OwnedFd;
 use std::process::ExitStatus;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use mio::Token;
 
-use super::claims::Claims;
 use super::complaint::Complaint;
 use super::event_loop::Daemon;
-use super::lifecycle::{Action, Event, Lifecycle, Stage};
+use super::lifecycle::{Action, Event, Stage};
+use super::managed::Managed;
+use super::primary_line::PrimaryLine;
 use super::reactor::Deadline;
-use super::socket_file::SocketFile;
-use super::timers::TimerId;
 use super::worker_process::{Heard, WorkerError, WorkerProcess, log_end, may_return};
-use crate::config::{Provider, Resource, Target};
-use crate::control::Permit;
 use crate::logging::about;
-use crate::provider::gate;
 use crate::terms::Role;
-use crate::worker::channel::{Assignment, Begin, DeviceFate, Introduction, ToWorker};
+use crate::worker::channel::{Assignment, Begin, DeviceFate, ToWorker};
 
 /// How long a worker may take to end: a primary drains and flushes first.
 const STOP_TIME: Duration = Duration::from_secs(15);
+/// How often it is looked whether a destroyed device is still open. GEOM does not say when.
+const LOOK: Duration = Duration::from_secs(1);
 /// After it has been killed, how long until that is tried again.
 const KILL_TIME: Duration = Duration::from_secs(5);
-
-/// A pair of connections for a secondary's worker.
-#[derive(Debug)]
-pub struct Arrival {
-    /// Carries requests.
-    pub first: OwnedFd,
-    /// Carries replies.
-    pub second: OwnedFd,
-    /// What was agreed.
-    pub introduction: Introduction,
-}
-
-/// A resource as the main process sees it.
-#[derive(Debug)]
-pub struct Managed {
-    pub(super) resource: Resource,
-    /// With what its worker, which is being restarted, works still.
-    pub(super) before: Option<Resource>,
-    pub(super) lifecycle: Lifecycle,
-    pub(super) worker: Option<WorkerProcess>,
-    /// Where the worker serves NBD: confined, it can not remove that at its end.
-    pub(super) socket: Option<SocketFile>,
-    pub(super) arrival: Option<Arrival>,
-    /// Why the last worker did not take its role, or lost it.
-    pub(super) complaint: Complaint,
-    pub(super) claims: Claims,
-    /// What it may acknowledge alone when it is primary.
-    pub(super) permit: Permit,
-    /// It is no longer configured: it goes when its worker has ended.
-    pub(super) removed: bool,
-    timer: Option<TimerId>,
-}
-
-impl Managed {
-    /// A resource in role init.
-    pub fn new(resource: Resource) -> Self {
-        Self {
-            resource,
-            before: None,
-            lifecycle: Lifecycle::default(),
-            worker: None,
-            socket: None,
-            arrival: None,
-            complaint: Complaint::default(),
-            claims: Claims::new(Instant::now()),
-            permit: Permit::Free,
-            removed: false,
-            timer: None,
-        }
-    }
-
-    /// The worker has taken its role: its socket, if it has one, is there.
-    pub(super) fn note_socket(&mut self, role: Role) {
-        let its = self.before.as_ref().unwrap_or(&self.resource);
-        if role == Role::Primary
-            && let Provider::Nbd(address) = &its.provider
-            && let Target::Unix(path) = address.target()
-        {
-            self.socket = SocketFile::at(path).ok();
-        }
-    }
-}
-
-impl Managed {
-    /// The role as the other node is to know it: a primary that is told to stop is one until its worker has
-    /// ended, and one that was handed over, or died, while a file system waits on its device.
-    pub fn role_for_peer(&self) -> Role {
-        let worker = self.worker.as_ref().map(WorkerProcess::role);
-        match self.lifecycle.role() {
-            _ if worker == Some(Role::Primary) => Role::Primary,
-            Role::Init if self.is_waited_for() => Role::Primary,
-            role => role,
-        }
-    }
-
-    fn is_waited_for(&self) -> bool {
-        self.resource.provider == Provider::Gate
-            && gate::of_this_system()
-                .is_some_and(|kernel| gate::orphan::is_open(&*kernel, &self.resource.provname))
-    }
-}
 
 impl Daemon {
     /// Tells a resource what happened, and does what follows.
@@ -124,7 +41,7 @@ impl Daemon {
         if new != role {
             let _about = about(name, Some(role));
             log::info!("Role changed to {new}.");
-            if matches!(event, Event::Command { .. } | Event::End(_)) {
+            if matches!(event, Event::Command { .. } | Event::End(_) | Event::Closed) {
                 managed.complaint = Complaint::default();
             }
             if new == Role::Primary {
@@ -148,6 +65,12 @@ impl Daemon {
             }
             Action::SpawnSecondary => self.spawn(name, |managed| {
                 let arrival = managed.arrival.take()?;
+                let line = PrimaryLine::of(&arrival.second);
+                managed.primary_line = line
+                    .inspect_err(|error| {
+                        log::warn!("Unable to watch the primary's connection: {error}");
+                    })
+                    .ok();
                 let assignment = Assignment::Secondary(arrival.introduction);
                 Some((assignment, vec![arrival.first, arrival.second]))
             }),
@@ -169,6 +92,7 @@ impl Daemon {
                 log::info!("Restarting worker process in {} s.", time.as_secs());
                 self.set_timer(name, time);
             }
+            Action::LookWhetherOpen => self.look_whether_open(name),
             Action::Settled => {
                 self.answer_roles(name);
                 self.answer_parked(name);
@@ -214,6 +138,7 @@ impl Daemon {
                 log::error!("Unable to start a worker process: {error}");
                 let complaint = format!("unable to start a worker process: {error}");
                 managed.complaint.worker_failed(complaint);
+                managed.primary_line = None;
                 let (may_return, lived) = (true, Duration::ZERO);
                 self.happen(name, Event::Ended { may_return, lived });
             }
@@ -321,6 +246,7 @@ impl Daemon {
             managed.complaint.worker_failed(complaint);
         }
         worker.forget(&mut self.reactor);
+        managed.primary_line = None;
         // No other worker of this resource has been started yet.
         if let Some(socket) = managed.socket.take() {
             socket.remove();
@@ -340,6 +266,20 @@ impl Daemon {
         if let Some(managed) = self.resources.get_mut(name) {
             managed.timer = None;
             self.happen(name, Event::StageOver);
+        }
+    }
+
+    /// Looks whether a superseded resource's device is open, which was destroyed: here, where its worker had to be
+    /// killed before it had done that.
+    fn look_whether_open(&mut self, name: &str) {
+        let Some(managed) = self.resources.get(name) else {
+            return;
+        };
+        if managed.destroy_device() {
+            self.set_timer(name, LOOK);
+        } else {
+            log::info!("Nobody has the device open any more.");
+            self.happen(name, Event::Closed);
         }
     }
 

@@ -6,6 +6,8 @@ use super::complaint::Complaint;
 use super::event_loop::Daemon;
 use super::hooks::Hook;
 use super::lifecycle::Event;
+use super::managed::Managed;
+use crate::config::Provider;
 use crate::logging::about;
 use crate::provider::gate;
 use crate::terms::Role;
@@ -33,6 +35,17 @@ impl Daemon {
                 self.happen(name, Event::Refused);
             }
             FromWorker::Busy { message } => self.stays(name, message),
+            FromWorker::Superseded { message } => {
+                log::error!("{message}");
+                if let Some(managed) = self.resources.get_mut(name) {
+                    managed.complaint.worker_says(message);
+                }
+                self.happen(name, Event::Superseded);
+            }
+            FromWorker::AskOpen { number } => {
+                let open = self.resources.get(name).is_none_or(Managed::device_is_open);
+                self.tell(name, &ToWorker::Open { number, open }, Vec::new());
+            }
             FromWorker::Connect { number } => {
                 if let Some(managed) = self.resources.get(name) {
                     self.connector.connect(
@@ -58,15 +71,22 @@ impl Daemon {
         let Some(managed) = self.resources.get_mut(name) else {
             return;
         };
+        let its = managed.before.as_ref().unwrap_or(&managed.resource);
         // The worker, confined, may not see by whom.
         let message = match gate::of_this_system() {
-            Some(kernel) => {
-                let device = format!("{}{}", gate::FOLDER, managed.resource.provname);
+            Some(kernel) if its.provider == Provider::Gate => {
+                let device = format!("{}{}", gate::FOLDER, its.provname);
                 gate::Busy::of(&*kernel, device).to_string()
             }
-            None => message,
+            _ => message,
         };
         log::error!("{message}");
+        if std::mem::take(&mut managed.removed) {
+            log::error!(
+                "The resource is no longer configured, and is served on until a reload finds its device closed, \
+                 or 'hastctl role init --force {name}'."
+            );
+        }
         if let Some(before) = managed.before.take() {
             log::error!("Its new configuration is not in force.");
             managed.resource = before;

@@ -33,6 +33,8 @@ pub trait Station {
     fn reload(&self, resource: Resource);
     /// A connection that was asked for, or why there is none.
     fn connection(&self, number: u32, result: Result<OwnedFd, String>);
+    /// Whether the device is open, as the main process was asked.
+    fn opened(&self, number: u32, open: bool);
     /// Begin to end, and say so through the [`Ending`] when done; or say why it does not: the device is
     /// to be released, and is open.
     fn stop(&self, device: DeviceFate) -> Result<(), Busy>;
@@ -132,6 +134,7 @@ fn obey(link: &Link, station: &dyn Station, message: ToWorker, mut descriptors: 
             }
         }
         ToWorker::ConnectionFailed { number, reason } => station.connection(number, Err(reason)),
+        ToWorker::Open { number, open } => station.opened(number, open),
         ToWorker::Permit(permit) => station.permit(permit),
         ToWorker::Reload(resource) => station.reload(*resource),
         ToWorker::Status { number } => {

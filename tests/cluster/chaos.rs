@@ -162,7 +162,8 @@ impl Run {
         if kill {
             self.primary().kill();
         } else {
-            self.primary().ctl("role secondary disk1");
+            // Under the writer, who goes on at the other node.
+            self.primary().ctl("role --force secondary disk1");
         }
         self.swapped = !self.swapped;
         self.primary().ctl("role primary disk1");

@@ -108,7 +108,9 @@ fn a_primary_that_held_its_writes_gives_way_without_a_split_brain() {
         let mut other = Client::connect(&device, "disk1", LIMIT).unwrap();
         assert_eq!(other.read(0, 4096).unwrap(), [1; 4096]);
         other.write(4096, &[3; 4096], false).unwrap();
-        cluster.a.ctl("role secondary all");
+        let busy = cluster.a.hastctl("role secondary all").failure();
+        assert!(busy.contains("is open (process "), "{busy}");
+        cluster.a.ctl("role --force secondary all");
         assert!(held.join().unwrap().is_err(), "it was never acknowledged");
     });
     cluster.to_b().plug();

@@ -15,6 +15,7 @@ mod stamp;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod beside;
 mod chaos;
 mod components;
 mod endings;

@@ -63,11 +63,17 @@ pub fn script(path: &Path, body: &str) {
 impl Hastd {
     /// Starts one for node `a` in the foreground. In `resources`, `FOLDER` stands for its folder.
     pub fn start(resources: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        let program = Path::new(env!("CARGO_BIN_EXE_hastd"));
+        Self::start_program(program, tempfile::tempdir().unwrap(), resources)
+    }
+
+    /// As [`Hastd::start`], from this file.
+    pub fn start_program(program: &Path, folder: tempfile::TempDir, resources: &str) -> Self {
         for _ in 0..ATTEMPTS {
             let port = free_port();
             write_configuration(folder.path(), port, resources);
-            let mut child = hastd()
+            let mut child = Command::new(program)
+                .stdin(Stdio::null())
                 .args(["-F", "-d", "-n", "a", "-c"])
                 .arg(folder.path().join("hast.conf"))
                 .stderr(Stdio::piped())
@@ -140,8 +146,12 @@ impl Hastd {
 
     /// Sets a role; the one before.
     pub fn set_role(&self, name: &str, role: Role) -> Result<Role, Failure> {
+        self.set_role_by(name, role, false)
+    }
+
+    /// As [`Hastd::set_role`], with or without force.
+    pub fn set_role_by(&self, name: &str, role: Role, force: bool) -> Result<Role, Failure> {
         let resources = Selection::Named(vec![name.to_owned()]);
-        let force = false;
         let request = Request::SetRole {
             role,
             resources,

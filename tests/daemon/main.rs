@@ -4,9 +4,11 @@
 
 mod control;
 mod harness;
+mod open_devices;
 mod peers;
 mod permits;
 mod queries;
 mod reload;
 mod startup;
+mod superseded;
 mod workers;

@@ -23,7 +23,7 @@ use crate::harness::{
 const SIZE: u64 = 8 << 20;
 
 /// One resource that can be primary here, and whose peer is `remote`.
-fn resource(remote: &str) -> String {
+pub fn resource(remote: &str) -> String {
     format!(
         "resource disk1 {{ local FOLDER/disk1 timeout 5 exec FOLDER/hook provider nbd FOLDER/nbd \
          on a {{ remote {remote} }} }}"
@@ -47,7 +47,7 @@ pub fn node(remote: &str) -> Hastd {
     hastd
 }
 
-fn pid(hastd: &Hastd) -> i32 {
+pub fn pid(hastd: &Hastd) -> i32 {
     hastd.status("disk1").workerpid
 }
 
@@ -72,7 +72,7 @@ fn is_gone(pid: i32) -> bool {
     kill(Pid::from_raw(pid), None) == Err(Errno::ESRCH)
 }
 
-fn record(hastd: &Hastd) -> String {
+pub fn record(hastd: &Hastd) -> String {
     std::fs::read_to_string(hastd.path("record")).unwrap_or_default()
 }
 
@@ -332,7 +332,7 @@ fn a_split_brain_is_shown_by_both_nodes_in_the_same_words() {
     eventually("they are in step", || {
         condition(&a) == Some(Condition::Complete)
     });
-    b.set_role("disk1", Role::Primary).unwrap();
+    b.set_role_by("disk1", Role::Primary, true).unwrap();
     eventually("a is alone", || condition(&a) == Some(Condition::Degraded));
     write(&a, 1);
     write(&b, 2);

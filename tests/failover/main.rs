@@ -10,6 +10,7 @@ mod machine;
 mod profile;
 mod rules;
 mod steps;
+mod superseded;
 mod witness;
 mod world;
 

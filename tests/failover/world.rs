@@ -536,6 +536,7 @@ impl World {
             fresh: role == Role::Secondary && self.connected == Some(1 - node) && self.synced,
             init: role == Role::Init,
             split_brain: self.split_brain,
+            superseded: false,
         }
     }
 

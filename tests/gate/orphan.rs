@@ -63,3 +63,25 @@ fn one_that_is_served_is_left_alone() {
     assert_eq!(orphan::remove(&served.model, "disk1", true), Ok(false));
     served.client().read(0, 4096).unwrap();
 }
+
+#[test]
+fn a_destroyed_device_is_open_until_the_last_of_its_users_has_closed_it() {
+    let served = Served::new(Memory::new(SIZE as usize));
+    let model = &served.model;
+    assert!(!orphan::has_holders(model, "disk1"));
+    assert!(!orphan::has_holders(model, "other"), "there is none");
+    let pool = model.open_as(NAME, "ZFS::VDEV", "zfs::vdev").unwrap();
+    assert!(orphan::has_holders(model, "disk1"), "though it is served");
+    assert_eq!(served.gate.is_open(), Some(true));
+    served.gate.release(true).unwrap();
+    assert!(
+        orphan::has_holders(model, "disk1"),
+        "though it was destroyed"
+    );
+    drop(pool);
+    assert!(!orphan::has_holders(model, "disk1"));
+
+    model.set_blind(true);
+    assert!(orphan::has_holders(model, "disk1"), "nobody knows");
+    assert_eq!(served.gate.is_open(), None);
+}

@@ -144,3 +144,21 @@ fn a_worker_whose_device_is_destroyed_asks_to_be_replaced() {
         .unwrap();
     assert_eq!(worker.join(), 75);
 }
+
+#[test]
+fn a_worker_that_can_not_see_its_device_s_users_asks_before_it_meets_its_peer() {
+    let (_folder, a, _) = nodes("");
+    let model = model();
+    let worker = primary(&a, &model, None);
+    model.set_blind(true);
+    let FromWorker::AskOpen { number } =
+        worker.hear(|message| matches!(message, FromWorker::AskOpen { .. }))
+    else {
+        unreachable!()
+    };
+    let open = false;
+    worker.tell(&ToWorker::Open { number, open });
+    // Not before that: the numbers are in order.
+    worker.hear(|message| matches!(message, FromWorker::Connect { number: n } if *n == number + 1));
+    assert_eq!(worker.stop(), 0);
+}

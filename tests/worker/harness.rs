@@ -253,10 +253,10 @@ impl Worker {
         panic!("does not become {condition}: {last:#?}");
     }
 
-    /// Ends it in an orderly way; returns its exit code.
+    /// Ends it in an orderly way, as hastd's own end does; returns its exit code.
     pub fn stop(mut self) -> u8 {
         // One that has ended already has closed its socket.
-        let _ = send(&self.socket, &ToWorker::Stop(DeviceFate::Release), &[]);
+        let _ = send(&self.socket, &ToWorker::Stop(DeviceFate::Vacate), &[]);
         self.join()
     }
 

@@ -214,16 +214,16 @@ pub enum Notice {
     LocalStale,
     /// Requests that need the peer fail: it holds the only current copy and is away.
     PeerNeeded,
-    /// The other node went on as primary with data of its own: everything asked here fails from now on, until
-    /// the device is closed (hook `superseded`).
-    Superseded {
-        /// How many requests were not acknowledged and fail.
-        requests: u64,
-    },
     /// An older image of a component was put back: everything is copied.
     OlderImage(Party),
     /// Changes wait: the peer does not have them, and this node has no permit to go on alone.
     Held,
+    /// The peer went on as primary without this node while the device was open or requests were held (hook
+    /// `superseded`): so many requests that were not acknowledged failed, and every one from here on fails with ENXIO.
+    Superseded {
+        /// Requests that had not been acknowledged.
+        requests: u64,
+    },
 }
 
 /// Which copy is written to.

@@ -129,6 +129,7 @@ pub fn watch(found: &Result<Found, String>) -> Watch {
         fresh: all(|it| it.role == Role::Secondary && is_complete(it) && is_good(it)),
         init: any(|it| it.role == Role::Init),
         split_brain: any(is_split),
+        superseded: any(is_superseded),
     }
 }
 
@@ -142,9 +143,15 @@ pub fn invited(found: &Found) -> Option<Duration> {
         .map(|s| Duration::from_secs(s.into()))
 }
 
-/// In the primary's role.
+/// In the primary's role, and serving.
 pub fn is_primary(status: &ResourceStatus) -> bool {
-    status.role == Role::Primary
+    status.role == Role::Primary && !is_superseded(status)
+}
+
+/// The peer went on as primary without it.
+fn is_superseded(status: &ResourceStatus) -> bool {
+    let worker = status.worker.as_ref();
+    worker.is_some_and(|it| it.condition == Condition::Superseded)
 }
 
 /// Through with the handshake.

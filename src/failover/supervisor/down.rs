@@ -14,6 +14,9 @@ const TRY_AGAIN: Duration = Duration::from_secs(10);
 /// Said of [`Cause::TakenOver`].
 pub(super) const TAKEN_OVER: &str = "the lease ran out and the other node is primary";
 
+/// Said of [`Cause::Superseded`].
+pub(super) const SUPERSEDED: &str = "the other node went on as primary, and what was not acknowledged here has failed; see hastd(8)";
+
 /// Why a node goes down.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Cause {
@@ -25,6 +28,8 @@ pub(super) enum Cause {
     Failed(String),
     /// The other node is primary: there is nothing to wait for any more.
     TakenOver,
+    /// The other node was primary, and has newer data: the devices here serve nothing any more.
+    Superseded,
     /// The agent was restarted, and does not know how far it was.
     Restart,
     /// The agent was restarted as backup: to be sure.
@@ -61,7 +66,9 @@ impl Down {
             steps.extend(witness.then_some(Step::ReleaseLease));
         }
         match cause {
-            Cause::Hand | Cause::Failed(_) | Cause::TakenOver => steps.extend(plan::away(group)),
+            Cause::Hand | Cause::Failed(_) | Cause::TakenOver | Cause::Superseded => {
+                steps.extend(plan::away(group));
+            }
             Cause::Switchover => {
                 steps.extend(plan::away(group));
                 steps.push_back(Step::Invite);
@@ -87,7 +94,7 @@ impl Down {
             // hastd may not be there yet, and nothing of the group can be.
             Cause::Boot => OnHang::Retry,
             // Trying again helps nobody: what is held here can not become true.
-            Cause::TakenOver if group.on_hang == OnHang::Retry => OnHang::Force,
+            Cause::TakenOver | Cause::Superseded if group.on_hang == OnHang::Retry => OnHang::Force,
             _ => group.on_hang,
         }
     }
@@ -112,7 +119,9 @@ impl Supervisor {
             return;
         }
         // What is held for want of a lease can not be written out, and not at all once the peer is primary.
-        if down.pause.take().is_some() && self.is_without_lease() && down.cause != Cause::TakenOver
+        if down.pause.take().is_some()
+            && self.is_without_lease()
+            && !matches!(down.cause, Cause::TakenOver | Cause::Superseded)
         {
             self.phase = Phase::Down(down);
             self.perform(Step::LookAtPeer);
@@ -134,6 +143,7 @@ impl Supervisor {
         match cause {
             Cause::Failed(why) => self.in_trouble(why),
             Cause::TakenOver => self.in_trouble(TAKEN_OVER.to_owned()),
+            Cause::Superseded => self.in_trouble(SUPERSEDED.to_owned()),
             Cause::Event
             | Cause::Hand
             | Cause::Restart

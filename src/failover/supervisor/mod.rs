@@ -68,6 +68,8 @@ pub struct Watch {
     pub init: bool,
     /// One at least has been written to on both sides apart.
     pub split_brain: bool,
+    /// The peer went on as primary of one at least, which serves nothing here any more.
+    pub superseded: bool,
 }
 
 /// What a person asks for.
@@ -319,6 +321,10 @@ impl Supervisor {
                 "split brain: both nodes were written to apart; see hastd(8)".to_owned(),
             );
         }
+        if watch.superseded && matches!(self.phase, Phase::Master) && self.performing.is_none() {
+            // Whatever waits for its device has failed, so that the way down does not hang on it.
+            self.go_down(Cause::Superseded, true);
+        }
         self.find_primary(watch);
         self.watch = watch;
         if watch.fresh {
@@ -500,6 +506,9 @@ impl Supervisor {
             Cause::Failed(why) => self.say(Level::Error, format!("giving up: {why}")),
             Cause::TakenOver => {
                 self.say(Level::Error, format!("giving up: {}", down::TAKEN_OVER));
+            }
+            Cause::Superseded => {
+                self.say(Level::Error, format!("giving up: {}", down::SUPERSEDED));
             }
             _ => self.say(Level::Info, "becoming backup".to_owned()),
         }

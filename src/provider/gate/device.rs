@@ -14,6 +14,7 @@ use super::claim::{Claimed, claim};
 use super::confxml::Mesh;
 use super::desk::Desk;
 use super::error::{Busy, GateError, ReleaseError};
+use super::holders::is_open;
 use super::kernel::{Change, Kernel, MAX_INFO, MAX_NAME, NewDevice, Unit};
 use super::reads::{ReadSource, Reads};
 use super::receive::Receivers;
@@ -165,6 +166,11 @@ impl Gate {
     /// Whether somebody else destroyed the device: nothing comes from it any more.
     pub fn is_lost(&self) -> bool {
         self.desk.standing() == Standing::Vanished
+    }
+
+    /// Whether somebody has the device open; none where that can not be seen, as in a process that is confined.
+    pub fn is_open(&self) -> Option<bool> {
+        is_open(&*self.desk.kernel, &self.name).ok()
     }
 
     /// Says something else in `geom gate list`. What GEOM's description can not carry is left out.

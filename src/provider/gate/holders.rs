@@ -6,6 +6,8 @@
 use std::collections::HashSet;
 use std::fmt;
 
+use nix::errno::Errno;
+
 use super::confxml::{Geom, Mesh, Provider};
 use super::kernel::{Kernel, Mount};
 
@@ -65,6 +67,22 @@ impl fmt::Display for Holder {
             }
         }
     }
+}
+
+/// Whether anybody has the device `name`, below /dev, open: also one that was destroyed and withers until they
+/// have closed it.
+pub(super) fn is_open(kernel: &dyn Kernel, name: &str) -> Result<bool, Errno> {
+    let mesh = Mesh::parse(&kernel.configuration()?);
+    let mut providers = mesh
+        .geoms
+        .iter()
+        .filter(|geom| geom.class == super::CLASS)
+        .flat_map(|geom| &geom.providers)
+        .filter(|provider| provider.name == name);
+    Ok(providers.any(|provider| {
+        let mut users = mesh.users(&provider.id);
+        provider.mode.is_open() || users.any(|(_, consumer)| consumer.mode.is_open())
+    }))
 }
 
 /// Who has the device `name`, below /dev, open, as far as it can be seen from here.

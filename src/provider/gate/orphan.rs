@@ -9,7 +9,7 @@ use nix::errno::Errno;
 use super::FOLDER;
 use super::claim::existing;
 use super::error::{Busy, ReleaseError};
-use super::holders::holders_of;
+use super::holders::{self, holders_of};
 use super::kernel::Kernel;
 
 /// Whether somebody has a device open that a process left behind: a file system on it waits, and goes on writing
@@ -24,6 +24,16 @@ pub fn is_open(kernel: &dyn Kernel, device: &str) -> bool {
             true
         }
     }
+}
+
+/// Whether somebody has a device open, however it is served, or although it was destroyed. Where it can not be
+/// seen it may be so.
+pub fn has_holders(kernel: &dyn Kernel, device: &str) -> bool {
+    let name = format!("{FOLDER}{device}");
+    holders::is_open(kernel, &name).unwrap_or_else(|errno| {
+        log::error!("unable to see whether /dev/{name} is open: {errno}");
+        true
+    })
 }
 
 /// Destroys the device that a process left behind, if there is one. Whether there was.

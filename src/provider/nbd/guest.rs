@@ -17,21 +17,15 @@ use crate::provider::BufferError;
 pub(super) struct Guest {
     shared: Arc<Shared>,
     id: u64,
-    /// Whether one of the clients' places is its own.
-    placed: bool,
 }
 
 impl Guest {
     /// The thread's work for the connection that the server counts under `id`.
     pub(super) fn new(shared: Arc<Shared>, id: u64) -> Self {
-        Self {
-            shared,
-            id,
-            placed: false,
-        }
+        Self { shared, id }
     }
 
-    pub(super) fn serve(mut self, socket: &Arc<Socket>) {
+    pub(super) fn serve(self, socket: &Arc<Socket>) {
         let label = format!("client {} ({socket})", self.id);
         let mut input = Input::default();
         match self.handshake(socket, &mut input) {
@@ -51,8 +45,8 @@ impl Guest {
         socket.shutdown(Shutdown::Both);
     }
 
-    fn handshake(&mut self, socket: &Socket, input: &mut Input) -> Result<Outcome, HandshakeError> {
-        let shared = self.shared.clone();
+    fn handshake(&self, socket: &Socket, input: &mut Input) -> Result<Outcome, HandshakeError> {
+        let shared = &*self.shared;
         socket.set_send_timeout(Some(shared.limits.handshake))?;
         Handshake {
             socket,
@@ -60,10 +54,7 @@ impl Guest {
             export: &shared.export,
             max_request: shared.max_request,
             deadline: Instant::now() + shared.limits.handshake,
-            take_place: &mut || {
-                self.placed = shared.take_place(self.id);
-                self.placed
-            },
+            take_place: &mut || shared.take_place(self.id, socket),
         }
         .run()
     }
@@ -103,6 +94,6 @@ impl Guest {
 
 impl Drop for Guest {
     fn drop(&mut self) {
-        self.shared.sign_off(self.id, self.placed);
+        self.shared.sign_off(self.id);
     }
 }

@@ -5,9 +5,10 @@
 //! One thread reads for each client; replies leave from the threads that complete requests.
 //! The way of a request: [`server`] accepts, `guest` is the client's thread, `negotiate` agrees
 //! on the export, `transmission` reads and issues, `connection` (for requests that the backend
-//! takes in one piece) or `compound` (for others) answers, `reply` sends.
+//! takes in one piece) or `compound` (for others) answers, `reply` sends. [`opener`] says who a client is.
 
 pub mod client;
+pub mod opener;
 pub mod protocol;
 pub mod server;
 
@@ -22,4 +23,5 @@ mod socket;
 mod transmission;
 
 pub use address::{AddressError, ListenAddress, ListenError};
+pub use opener::{Open, Opener};
 pub use server::{Export, Limits, ProviderError, Server};

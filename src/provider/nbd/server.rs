@@ -3,9 +3,10 @@
 //!
 //! Invariants: clients that have not finished their handshake never take the places of those
 //! that have, and the oldest of them makes room for a new one; stopping is bounded in time,
-//! whatever clients and backend do; no client's fault ends the server.
+//! whatever clients and backend do; no client's fault ends the server; who has the device open is known from
+//! before its handshake is answered until its thread ends.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io::{self, Write};
 use std::net::Shutdown;
 use std::os::fd::AsFd;
@@ -21,6 +22,7 @@ use super::address::{ListenAddress, ListenError, Listener};
 use super::compound::Compound;
 use super::connection::Connection;
 use super::guest::Guest;
+use super::opener::{Open, Opener};
 use super::protocol::{MAX_CLIENT_REQUEST, MAX_NAME};
 use super::socket::Socket;
 use crate::pause::pause;
@@ -65,6 +67,8 @@ impl Default for Limits {
     }
 }
 
+/// How long a client that has closed its connection may take to be gone.
+const LEAVING: Duration = Duration::from_millis(500);
 /// How long threads have to end after their sockets were closed.
 const LAST_MOMENT: Duration = Duration::from_secs(1);
 /// The pause after accepting failed (mostly: no descriptors left), which would otherwise
@@ -121,8 +125,8 @@ struct Registry {
     threads: usize,
     /// Oldest first.
     handshakes: VecDeque<(u64, Arc<Socket>)>,
-    /// Taken of [`Limits::clients`].
-    places: usize,
+    /// Who has one of the [`Limits::clients`] places: has the device open.
+    openers: BTreeMap<u64, Opener>,
     clients: HashMap<u64, Arc<Connection>>,
 }
 
@@ -197,7 +201,30 @@ impl Server {
 
     /// The clients that read and write now.
     pub fn clients(&self) -> usize {
-        lock(&self.shared.registry).places
+        lock(&self.shared.registry).openers.len()
+    }
+
+    /// Takes no more clients: the device is about to go. Not while it is open.
+    ///
+    /// # Errors
+    /// It is open.
+    pub fn close(&self) -> Result<(), Open> {
+        let registry = lock(&self.shared.registry);
+        // Who has just left may not have been noticed yet.
+        let waited = self
+            .shared
+            .left
+            .wait_timeout_while(registry, LEAVING, |registry| !registry.openers.is_empty());
+        let registry = waited.unwrap_or_else(PoisonError::into_inner).0;
+        if registry.openers.is_empty() {
+            // Under the lock: whoever asks for a place now is too late.
+            self.shared.stopping.store(true, Ordering::Relaxed);
+            return Ok(());
+        }
+        Err(Open {
+            address: self.address.to_string(),
+            openers: registry.openers.values().cloned().collect(),
+        })
     }
 
     /// Stops accepting, lets requests in flight finish for [`Limits::drain`], closes all
@@ -308,12 +335,13 @@ impl Shared {
     }
 
     /// Takes one of the clients' places for a connection whose handshake is done.
-    pub(super) fn take_place(&self, id: u64) -> bool {
+    pub(super) fn take_place(&self, id: u64, socket: &Socket) -> bool {
+        let opener = Opener::of(socket);
         let mut registry = lock(&self.registry);
-        if registry.places >= self.limits.clients {
+        if self.stopping.load(Ordering::Relaxed) || registry.openers.len() >= self.limits.clients {
             return false;
         }
-        registry.places += 1;
+        registry.openers.insert(id, opener);
         registry.handshakes.retain(|(other, _)| *other != id);
         true
     }
@@ -329,11 +357,11 @@ impl Shared {
     }
 
     /// The last thing that a connection's thread does.
-    pub(super) fn sign_off(&self, id: u64, placed: bool) {
+    pub(super) fn sign_off(&self, id: u64) {
         let mut registry = lock(&self.registry);
         registry.handshakes.retain(|(other, _)| *other != id);
         registry.clients.remove(&id);
-        registry.places -= usize::from(placed);
+        registry.openers.remove(&id);
         registry.threads -= 1;
         drop(registry);
         self.left.notify_all();

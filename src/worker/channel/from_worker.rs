@@ -21,17 +21,20 @@ pub enum HookEvent {
     SyncInterrupted,
     /// Both nodes wrote apart from each other.
     SplitBrain,
+    /// The other node went on as primary without this one.
+    Superseded,
 }
 
 impl HookEvent {
     /// Every event.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Connect,
         Self::Disconnect,
         Self::SyncStart,
         Self::SyncDone,
         Self::SyncInterrupted,
         Self::SplitBrain,
+        Self::Superseded,
     ];
 
     /// The program's first argument.
@@ -43,6 +46,7 @@ impl HookEvent {
             Self::SyncDone => "syncdone",
             Self::SyncInterrupted => "syncintr",
             Self::SplitBrain => "split-brain",
+            Self::Superseded => "superseded",
         }
     }
 }
@@ -73,6 +77,16 @@ pub enum FromWorker {
     Busy {
         /// By whom, where that is known: one sentence for the administrator.
         message: String,
+    },
+    /// The other node went on as primary: the device fails everything. To be told to stop, the device destroyed.
+    Superseded {
+        /// What that means and what to do: one sentence for the administrator.
+        message: String,
+    },
+    /// Whether somebody has the device open: a worker that is confined can not see that.
+    AskOpen {
+        /// To be repeated in the answer.
+        number: u32,
     },
     /// A connection to the resource's `remote` (from its `source`) is wanted.
     Connect {
@@ -106,6 +120,12 @@ impl FromWorker {
             Self::Busy { message } => {
                 nv.add_str("kind", "busy").add_str("message", message);
             }
+            Self::Superseded { message } => {
+                nv.add_str("kind", "superseded").add_str("message", message);
+            }
+            Self::AskOpen { number } => {
+                nv.add_str("kind", "ask-open").add_u32("number", *number);
+            }
             Self::Connect { number } => {
                 nv.add_str("kind", "connect").add_u32("number", *number);
             }
@@ -131,6 +151,12 @@ impl FromWorker {
             }),
             "busy" => Ok(Self::Busy {
                 message: fields.text("message")?.to_owned(),
+            }),
+            "superseded" => Ok(Self::Superseded {
+                message: fields.text("message")?.to_owned(),
+            }),
+            "ask-open" => Ok(Self::AskOpen {
+                number: fields.number()?,
             }),
             "connect" => Ok(Self::Connect {
                 number: fields.number()?,

@@ -127,6 +127,13 @@ pub enum ToWorker {
     Permit(Permit),
     /// The configuration changed in place.
     Reload(Box<Resource>),
+    /// The answer to [`FromWorker::AskOpen`].
+    Open {
+        /// As asked.
+        number: u32,
+        /// Whether somebody has the device open, or may have.
+        open: bool,
+    },
     /// A report is wanted.
     Status {
         /// To be repeated in the report.
@@ -136,8 +143,8 @@ pub enum ToWorker {
     Stop(DeviceFate),
 }
 
-/// What becomes of a primary's device when its worker ends. Only GEOM gate's can outlive it, and be open
-/// by others; any other goes with the worker.
+/// What becomes of a primary's device when its worker ends. Only GEOM gate's can outlive it; NBD's, which its
+/// clients have open, goes with the worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DeviceFate {
     /// It goes, unless somebody has it open: then the worker stays.
@@ -175,6 +182,7 @@ impl ToWorker {
             Self::ConnectionFailed { .. }
             | Self::Permit(_)
             | Self::Reload(_)
+            | Self::Open { .. }
             | Self::Status { .. }
             | Self::Stop(_) => 0,
         }
@@ -201,6 +209,10 @@ impl ToWorker {
                 nv.add_str("kind", "reload")
                     .add_str("resource", &resource_text::write(resource));
             }
+            Self::Open { number, open } => {
+                nv.add_str("kind", "open").add_u32("number", *number);
+                nv.add_u8("open", u8::from(*open));
+            }
             Self::Status { number } => {
                 nv.add_str("kind", "status").add_u32("number", *number);
             }
@@ -225,6 +237,10 @@ impl ToWorker {
             }),
             "permit" => Ok(Self::Permit(Permit::from_nv(fields.nv))),
             "reload" => Ok(Self::Reload(Box::new(fields.resource()?))),
+            "open" => Ok(Self::Open {
+                number: fields.number()?,
+                open: fields.byte("open")? != 0,
+            }),
             "status" => Ok(Self::Status {
                 number: fields.number()?,
             }),

@@ -84,6 +84,20 @@ fn what_main_says_comes_back() {
         (ToWorker::Permit(Permit::lasting(Duration::ZERO)), 0),
         (ToWorker::Reload(Box::new(elaborate())), 0),
         (ToWorker::Status { number: 9 }, 0),
+        (
+            ToWorker::Open {
+                number: 10,
+                open: true,
+            },
+            0,
+        ),
+        (
+            ToWorker::Open {
+                number: 11,
+                open: false,
+            },
+            0,
+        ),
         (ToWorker::Stop(DeviceFate::Release), 0),
         (ToWorker::Stop(DeviceFate::Destroy), 0),
         (ToWorker::Stop(DeviceFate::Vacate), 0),
@@ -121,6 +135,10 @@ fn what_a_worker_says_comes_back() {
         FromWorker::Busy {
             message: "mounted".into(),
         },
+        FromWorker::Superseded {
+            message: "close it".into(),
+        },
+        FromWorker::AskOpen { number: 4 },
         FromWorker::Connect { number: 1 },
         FromWorker::Report { number: 2, status },
         FromWorker::Report {

@@ -6,20 +6,26 @@
 //! hears of a failure, or of a peer that is ahead.
 
 use std::sync::{Arc, PoisonError, RwLockReadGuard};
+use std::time::{Duration, Instant};
 
-use super::Primary;
 use super::served::Served;
-use crate::config::Resource;
+use super::{Here, Primary};
+use crate::config::{Provider, Resource};
 use crate::control::WorkerStatus;
 use crate::engine::meeting::Source;
-use crate::engine::primary::Answer;
+use crate::engine::primary::{Answer, Event};
+use crate::pause::pause;
 use crate::provider::gate::kernel::Kernel;
-use crate::worker::channel::DeviceFate;
+use crate::worker::channel::{DeviceFate, FromWorker};
 use crate::worker::confinement;
 use crate::worker::local::{Ended, Task};
 use crate::worker::lock;
 use crate::worker::refusal::RoleError;
 use crate::worker::station::Busy;
+
+/// How long GEOM may take to taste a device that has appeared, and how often it is looked whether it still does.
+const TASTING: Duration = Duration::from_secs(2);
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 impl Primary {
     /// Begins to take requests.
@@ -56,6 +62,46 @@ impl Primary {
 
     fn provider(&self) -> RwLockReadGuard<'_, Option<Served>> {
         self.provider.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether somebody has the device open: a client of NBD's that is through with its handshake, a consumer of
+    /// GEOM gate's. Where that can not be found out, it is. Asks the main process where this one, confined, can not
+    /// see it: not for a thread that the main process waits for.
+    pub(super) fn device_is_open(&self) -> bool {
+        let seen = match &*self.provider() {
+            Some(provider) => provider.is_open(),
+            // One that another worker left behind may be there already.
+            None => (lock(&self.resource).provider != Provider::Gate).then_some(false),
+        };
+        seen.unwrap_or_else(|| self.ask_whether_open())
+    }
+
+    fn ask_whether_open(&self) -> bool {
+        let number = self.meeting.next_number();
+        self.link.send(&FromWorker::AskOpen { number });
+        let deadline = Instant::now() + self.timeout();
+        loop {
+            match self.opened.take(Some(deadline)) {
+                Some((answered, open)) if answered == number => return open,
+                // To a question that was given up.
+                Some(_) => {}
+                None => return true,
+            }
+        }
+    }
+
+    /// What the engine is to know of the device at the beginning of each meeting with the peer: data never changes
+    /// under one that is open but by its own requests.
+    pub(super) fn look_whether_open(&self) {
+        let mut open = self.device_is_open();
+        // GEOM opens a device that appears, to taste it, and closes it: that is nobody who watches it.
+        let tasted = lock(&self.resource).provider == Provider::Gate;
+        while open && tasted && self.begun.elapsed() < TASTING && !self.meeting.is_ending() {
+            pause(LOOK_AGAIN);
+            open = self.device_is_open();
+        }
+        log::debug!("the device is {}", if open { "open" } else { "closed" });
+        self.tell(Event::Opened(open), Here::Nothing);
     }
 
     /// Looks after the device, once a second. Whether it is still there.

@@ -345,6 +345,7 @@ impl Primary {
             state.trying = true;
             state.closing = None;
         }
+        self.look_whether_open();
         let talk = Talk {
             primary: self,
             resource,
@@ -376,6 +377,8 @@ impl Primary {
 
     /// The engine hears that the peer agreed; what it sends from now on has where to go.
     fn begin(&self, connection: Arc<Connection>, version: u8, answer: Answer) {
+        // It may have been opened while the two talked.
+        self.look_whether_open();
         let mut work = Work::default();
         self.agreeing(answer, |answer| {
             let mut core = lock(&self.core);

@@ -10,14 +10,15 @@ mod notices;
 mod receiver;
 mod report;
 mod served;
+mod superseded;
 mod talk;
 
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError, RwLock};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use self::core::{Core, Work};
 use self::meeting::Meeting;
@@ -41,6 +42,7 @@ use crate::worker::outbox::{Outbox, Style};
 use crate::worker::peer::Connection;
 use crate::worker::pool::{self, Pool};
 use crate::worker::refusal::RoleError;
+use crate::worker::slot::Slot;
 use crate::worker::station::{self, Busy, Ending, Station};
 use crate::worker::watch::Watch;
 
@@ -85,10 +87,16 @@ pub(super) struct Primary {
     pool: Pool<Task>,
     watch: Mutex<Watch>,
     provider: RwLock<Option<Served>>,
+    /// When this worker took the role.
+    begun: Instant,
     /// Held while it is decided whether there are direct reads.
     direct_reads: Mutex<()>,
     /// Somebody else destroyed the device.
     lost: AtomicBool,
+    /// Whether the device is open, as the main process sees it.
+    opened: Slot<(u32, bool)>,
+    /// The other node went on as primary: the sentence that says so.
+    superseded: OnceLock<String>,
 }
 
 /// On what terms the role is taken.
@@ -181,8 +189,11 @@ impl Primary {
             pool: Pool::default(),
             watch: Mutex::default(),
             provider: RwLock::new(None),
+            begun: Instant::now(),
             direct_reads: Mutex::default(),
             lost: AtomicBool::new(false),
+            opened: Slot::default(),
+            superseded: OnceLock::new(),
             resource: Mutex::new(resource),
         })
     }
@@ -207,6 +218,7 @@ impl Primary {
         self.end_serving();
         self.buffers.close();
         self.meeting.close();
+        self.opened.close();
         self.shut_connection();
         self.outbox.end();
         self.pool.close();
@@ -391,6 +403,10 @@ impl Station for Primary {
 
     fn connection(&self, number: u32, result: Result<OwnedFd, String>) {
         self.meeting.connection(number, result);
+    }
+
+    fn opened(&self, number: u32, open: bool) {
+        self.opened.put((number, open));
     }
 
     fn stop(&self, device: DeviceFate) -> Result<(), Busy> {

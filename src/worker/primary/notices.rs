@@ -70,13 +70,10 @@ impl Primary {
                     Party::Secondary => "the other node's",
                 }
             ),
-            Notice::Superseded { requests } => log::error!(
-                "superseded: the other node went on as primary; what was written here and not acknowledged \
-                 ({requests} requests) has failed; close the device (zpool export -f, umount -f, or reboot)"
-            ),
             Notice::Held => log::warn!(
                 "writes are held: the other node is away, and this node's permit to go on without it has run out"
             ),
+            Notice::Superseded { requests } => self.superseded(requests),
             Notice::PeerNeeded => log::error!(
                 "requests fail: the other node holds the only current copy, and is away; bring it back, or \
                  go on without what only it has: 'hastctl role init', then 'role primary --force'"

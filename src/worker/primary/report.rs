@@ -63,7 +63,7 @@ impl Primary {
         statistics.activemap_update = status.map_updates;
         let meeting = self.meeting.state();
         WorkerStatus {
-            condition: condition(&status),
+            condition: self.condition(&status),
             dirty: status.behind + status.stale,
             extentsize: self.local.geometry().extent_size,
             keepdirty: self.keepdirty,
@@ -98,6 +98,13 @@ impl Primary {
         }
     }
 
+    fn condition(&self, status: &Status) -> Condition {
+        match self.superseded.get() {
+            Some(_) => Condition::Superseded,
+            None => condition(status),
+        }
+    }
+
     fn synchronisation(&self, progress: Progress) -> Synchronisation {
         Synchronisation {
             direction: match progress.direction {
@@ -112,8 +119,11 @@ impl Primary {
 
     fn reason(&self, status: &Status, meeting: &State) -> Option<String> {
         let mut reasons = Vec::new();
+        if let Some(sentence) = self.superseded.get() {
+            return Some(sentence.clone());
+        }
         match condition(status) {
-            Condition::Complete => {}
+            Condition::Complete | Condition::Superseded => {}
             Condition::Syncing => reasons.push(String::from("the copies are being made equal")),
             Condition::Degraded => reasons.push(meeting.reason()),
         }

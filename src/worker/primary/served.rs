@@ -1,7 +1,8 @@
 //! What requests come from: the primary's provider, whichever kind it is.
 //!
 //! Never decides when the kernel may read by itself, nor what becomes of the device: it is told. Invariant: a
-//! device that others may have open is never taken from them unless asked for with force.
+//! device that others have open (consumers of GEOM gate's, clients of NBD's) is never taken from them unless asked
+//! for with force, or unless it can not outlive this process, which ends.
 
 use std::sync::{Arc, Mutex};
 
@@ -100,6 +101,14 @@ impl Served {
         }
     }
 
+    /// Whether somebody has the device open; none where this process can not see that.
+    pub(super) fn is_open(&self) -> Option<bool> {
+        match self {
+            Self::Nbd(server) => Some(lock(server).as_ref().is_some_and(|it| it.clients() > 0)),
+            Self::Gate(gate) => gate.is_open(),
+        }
+    }
+
     /// Whether no requests come any more, though nobody here ended it.
     pub(super) fn is_lost(&self) -> bool {
         match self {
@@ -112,11 +121,7 @@ impl Served {
     /// and is open.
     pub(super) fn stop(&self, fate: DeviceFate) -> Result<(), Busy> {
         let gate = match self {
-            Self::Nbd(server) => {
-                let server = lock(server).take();
-                drop(server);
-                return Ok(());
-            }
+            Self::Nbd(server) => return stop_nbd(server, fate),
             Self::Gate(gate) => gate,
         };
         let result = match fate {
@@ -137,6 +142,19 @@ impl Served {
             }
         }
     }
+}
+
+/// NBD's device goes with its server: it is kept only by not ending that.
+fn stop_nbd(server: &Mutex<Option<Server>>, fate: DeviceFate) -> Result<(), Busy> {
+    let mut server = lock(server);
+    if fate == DeviceFate::Release
+        && let Some(server) = &*server
+    {
+        server.close().map_err(|open| Busy(open.to_string()))?;
+    }
+    let server = server.take();
+    drop(server);
+    Ok(())
 }
 
 fn listen_address(address: &Address) -> ListenAddress {

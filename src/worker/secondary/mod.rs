@@ -44,7 +44,7 @@ use crate::worker::station::{self, Busy, Ending, Station};
 use crate::worker::watch::Watch;
 
 /// How long a primary may say nothing: twice the time after which it sends a keepalive.
-const SILENCE: Duration = Duration::from_secs(20);
+pub const SILENCE: Duration = Duration::from_secs(20);
 /// Requests without an answer, and answers not sent, at most: more than any primary has under way.
 /// Beyond, nothing is received.
 const MOST: usize = 4096;
@@ -332,6 +332,10 @@ impl Station for Secondary {
 
     fn connection(&self, number: u32, _result: Result<OwnedFd, String>) {
         log::debug!("connection {number}, which nobody asked for");
+    }
+
+    fn opened(&self, number: u32, _open: bool) {
+        log::debug!("answer {number}, which nobody asked for");
     }
 
     fn stop(&self, _device: DeviceFate) -> Result<(), Busy> {

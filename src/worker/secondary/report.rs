@@ -50,7 +50,7 @@ impl Sight {
 
     fn reason(self) -> Option<&'static str> {
         match (self.condition(), self.extension, self.peer()) {
-            (Condition::Complete | Condition::Degraded, _, _) => None,
+            (Condition::Complete | Condition::Degraded | Condition::Superseded, _, _) => None,
             (Condition::Syncing, false, _) => Some(
                 "the copies were not equal when the primary connected, and base hastd does not say \
                  when they are; see 'hastctl list' there",
