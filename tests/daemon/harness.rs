@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use hast::control::{self, Failure, Request, ResourceStatus, RoleReply, Selection, StatusReply};
@@ -178,7 +178,9 @@ impl Drop for Hastd {
             wait(&mut self.child);
         }
         if std::thread::panicking() {
-            let lines = self.log.lines.lock().unwrap();
+            // Whoever waited for a line in vain has panicked under the lock.
+            let lines = self.log.lines.lock();
+            let lines = lines.unwrap_or_else(PoisonError::into_inner);
             eprintln!("hastd's log:\n{}", lines.join("\n"));
         }
     }

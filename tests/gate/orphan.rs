@@ -66,22 +66,20 @@ fn one_that_is_served_is_left_alone() {
 
 #[test]
 fn a_destroyed_device_is_open_until_the_last_of_its_users_has_closed_it() {
-    let served = Served::new(Memory::new(SIZE as usize));
-    let model = &served.model;
+    let model = &Model::new(MAX_TRANSFER);
+    let gate = open(model.clone(), Memory::new(SIZE as usize)).unwrap();
+    model.tasted();
     assert!(!orphan::has_holders(model, "disk1"));
     assert!(!orphan::has_holders(model, "other"), "there is none");
     let pool = model.open_as(NAME, "ZFS::VDEV", "zfs::vdev").unwrap();
     assert!(orphan::has_holders(model, "disk1"), "though it is served");
-    assert_eq!(served.gate.is_open(), Some(true));
-    served.gate.release(true).unwrap();
-    assert!(
-        orphan::has_holders(model, "disk1"),
-        "though it was destroyed"
-    );
+    assert_eq!(gate.is_open(), Some(true));
+    model.set_withering(0);
+    assert!(orphan::has_holders(model, "disk1"), "it withers only");
     drop(pool);
     assert!(!orphan::has_holders(model, "disk1"));
 
     model.set_blind(true);
     assert!(orphan::has_holders(model, "disk1"), "nobody knows");
-    assert_eq!(served.gate.is_open(), None);
+    assert_eq!(gate.is_open(), None);
 }
