@@ -106,6 +106,9 @@ impl Oracle {
 
     /// Two nodes came together, and the data of `target` gives way.
     pub fn check_alone(&mut self, target: usize, disks: [&Disk; 2]) {
+        if !self.strict {
+            return;
+        }
         self.settle_alone(disks);
         let Some(sector) = self.alone[target].first().copied() else {
             return;

@@ -230,12 +230,8 @@ impl Oracle {
         primary: usize,
         session: u64,
         (from_peer, peer_lives): (bool, bool),
-        disks: [&Disk; 2],
     ) {
         self.checked.meetings += 1;
-        if self.strict && peer_lives {
-            self.check_alone(if from_peer { primary } else { 1 - primary }, disks);
-        }
         self.session_begun[primary] = self.step();
         self.sessions[primary] = Some(session);
         self.met[primary] += 1;

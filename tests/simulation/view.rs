@@ -84,8 +84,15 @@ impl View {
         }
     }
 
-    /// The content was found to be this, on a medium: what else it could have been is lost.
+    /// The content was found to be this, on a medium: what was newer is lost, what was older overwritten.
     pub fn find(&mut self, value: Value, now: Moment) {
+        let same = self.entries.iter().filter(|entry| entry.value == value);
+        let begun = same.map(|entry| entry.begun).max().unwrap_or(0);
+        for entry in &self.entries {
+            if entry.ended.is_some_and(|ended| ended < begun) && !self.past.contains(&entry.value) {
+                self.past.push(entry.value);
+            }
+        }
         self.entries
             .retain(|entry| entry.ended.is_none() || entry.value == value);
         self.entries.push(Self::found(value, now));

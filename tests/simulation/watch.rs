@@ -27,9 +27,15 @@ impl World {
         if connected {
             let from_peer = driver.from_peer;
             let session = driver.connection().unwrap_or(0);
-            let disks = [&self.nodes[0].disk, &self.nodes[1].disk];
             let how = (from_peer, peer_lives);
-            self.oracle.connected(node, session, how, disks);
+            // One that leans on its peer fetches what the peer alone has, whatever the meeting said.
+            let target = if from_peer { node } else { 1 - node };
+            let judged = peer_lives && (from_peer || !self.nodes[node].leans_on_peer());
+            let disks = [&self.nodes[0].disk, &self.nodes[1].disk];
+            if judged {
+                self.oracle.check_alone(target, disks);
+            }
+            self.oracle.connected(node, session, how);
         } else {
             let disks = [&self.nodes[0].disk, &self.nodes[1].disk];
             self.oracle.disconnected(node, disks);
