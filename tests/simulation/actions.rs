@@ -11,12 +11,9 @@ use crate::network::Message;
 use crate::node::{Buffer, Shared, Work};
 use crate::oracle::{Outstanding, Rule};
 use crate::primary::Link;
+use crate::profile::is_pending_played;
 use crate::view::Moment;
 use crate::world::{Happening, World};
-
-/// Whether applications are spared every failure of a disk whose peer is well. A primary goes on with its
-/// peer after a failed write only, not after a failed flush or mark.
-const SPARED: bool = false;
 
 impl World {
     /// Carries one action out.
@@ -142,7 +139,12 @@ impl World {
     fn check_served(&mut self, node: usize, begun: Moment) {
         let stopping = self.nodes[node].primary().is_none_or(|it| it.stopping);
         let complete = self.oracle.complete_since[node].is_some_and(|since| since < begun);
-        if SPARED && self.oracle.strict && self.profile.extension && complete && !stopping {
+        if is_pending_played()
+            && self.oracle.strict
+            && self.profile.extension
+            && complete
+            && !stopping
+        {
             self.oracle.broken(Rule::Served, || {
                 format!("a request failed on node {node}, whose peer has everything and is well")
             });

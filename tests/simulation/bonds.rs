@@ -151,7 +151,8 @@ impl Oracle {
     }
 
     /// A node's component was put back from an older image.
-    pub fn put_back(&mut self, node: usize, image: &Image, disks: [&Disk; 2]) {
+    /// `received`: sectors that the other, its secondary, is still writing.
+    pub fn put_back(&mut self, node: usize, image: &Image, received: &[usize], disks: [&Disk; 2]) {
         let now = self.step();
         self.strange(node);
         self.views[node].clone_from(&image.views);
@@ -174,7 +175,7 @@ impl Oracle {
         for sector in 0..self.views[node].len() {
             let [ours, theirs] =
                 [node, 1 - node].map(|n| disks[n].possible(sector).collect::<Vec<_>>());
-            if ours != theirs {
+            if ours != theirs || received.contains(&sector) {
                 self.wild.insert(sector);
                 self.forget(sector, disks);
             }

@@ -8,10 +8,8 @@ use hast::engine::meeting::{Refusal, Source};
 
 use crate::disk::Disk;
 use crate::oracle::{Apart, Oracle, Outstanding, Rule};
+use crate::profile::is_pending_played;
 use crate::view::{Entry, View};
-
-/// Whether the daemon of a secondary that was killed knows that what it had confirmed in memory is gone.
-const DRAINED: bool = false;
 
 impl Oracle {
     /// A primary's process is gone, and with it what was under way.
@@ -77,7 +75,7 @@ impl Oracle {
         {
             request.both = false;
         }
-        if DRAINED && self.strict {
+        if is_pending_played() && self.strict {
             // What it confirmed, and was acknowledged, its daemon has to know it lost.
             return;
         }
@@ -179,6 +177,7 @@ impl Oracle {
         self.apart[node] = Apart::default();
         self.alone[node].clear();
         self.related = false;
+        self.last_point = 0;
         self.odd = true;
     }
 

@@ -46,10 +46,18 @@ impl World {
         };
         self.cut_power(node);
         self.note(|| format!("node {node}: an older image is put back"));
+        // That takes longer than any message, or any write that the other has received.
+        for link in self.connections.values_mut() {
+            link.lose_all(1 - node);
+        }
+        let received = self.nodes[1 - node]
+            .secondary()
+            .map(|driver| driver.changing())
+            .unwrap_or_default();
         self.nodes[node].disk = image.disk.clone();
         self.nodes[node].fresh = image.fresh;
         let disks = [&self.nodes[0].disk, &self.nodes[1].disk];
-        self.oracle.put_back(node, &image, disks);
+        self.oracle.put_back(node, &image, &received, disks);
     }
 
     /// A component is replaced by a new one.

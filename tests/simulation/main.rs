@@ -208,9 +208,10 @@ noticed! {
     a_map_flush_skipped: SkipMapFlush => Unmarked;
     a_metadata_flush_skipped: SkipMetadataFlush => SplitBrain | Lost | Stuck | Refused;
     a_mark_cleared_early: ClearMarkEarly => Cleared | Unmarked;
+    a_generation_not_begun: ForgetOwn => SplitBrain | Lost | Stuck;
     a_counter_not_raised: ForgetLocalcnt => SplitBrain | Lost | Stuck;
     an_answer_before_the_second_copy: AcknowledgeBeforePeer => Lost | Alone;
-    an_answer_before_any_copy: AcknowledgeAtOnce => Lost | Read | UpToDate | Alone;
+    an_answer_before_any_copy: AcknowledgeAtOnce => Lost | Read | UpToDate | Alone | Changed;
     a_flush_that_does_nothing: FlushNothing => Lost | Cleared;
     a_reply_lost: LoseFirstReply => Stuck;
     an_inconsistent_mark_dropped: DropInconsistentMark => Lost;

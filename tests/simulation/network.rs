@@ -114,6 +114,12 @@ impl Connection {
         );
     }
 
+    /// Nothing that is under way to node `to` arrives any more.
+    pub fn lose_all(&mut self, to: usize) {
+        let direction = &mut self.directions[to];
+        direction.lost_from = Some(direction.delivered);
+    }
+
     /// When what is still under way to node `to` will have arrived.
     pub fn last_arrival(&self, to: usize) -> Time {
         self.directions[to].last

@@ -27,6 +27,8 @@ pub enum Sabotage {
     ClearMarkEarly,
     /// The counter on the disk never rises.
     ForgetLocalcnt,
+    /// No generation is begun on the disk.
+    ForgetOwn,
     /// A write is acknowledged when the local disk has it.
     AcknowledgeBeforePeer,
     /// A write is acknowledged at once.
@@ -209,10 +211,12 @@ impl Saboteur {
                 Event::LocalDone(operation, Ok(()))
             }
             (Some(Sabotage::IgnoreSource), Event::Connected(answer)) => {
-                Event::Connected(Box::new(Answer {
+                let mut answer = Answer {
                     source: Source::Primary,
                     ..*answer
-                }))
+                };
+                answer.standing.record.own = None;
+                Event::Connected(Box::new(answer))
             }
             (_, event) => event,
         })
@@ -233,6 +237,13 @@ impl Saboteur {
                 for action in actions {
                     if let Action::WriteMetadata(_, metadata) = action {
                         metadata.localcnt = self.localcnt;
+                    }
+                }
+            }
+            Some(Sabotage::ForgetOwn) => {
+                for action in actions {
+                    if let Action::WriteMetadata(_, metadata) = action {
+                        metadata.record.own = None;
                     }
                 }
             }

@@ -59,6 +59,12 @@ impl SecondaryDriver {
         }
     }
 
+    /// Sectors that requests received and not answered change.
+    pub fn changing(&self) -> Vec<usize> {
+        let changes = self.requests.values().filter(|r| r.command.mutates());
+        changes.flat_map(|request| sectors(request.range)).collect()
+    }
+
     /// Writes acknowledged early that the disk has not.
     pub fn only_in_memory(&self) -> Vec<Range> {
         let lost = self.requests.values().filter(|r| r.memsync && !r.executed);

@@ -179,7 +179,8 @@ impl World {
     fn check_equal(&mut self, node: usize, extent: usize) {
         let disks: [&Disk; 2] = [&self.nodes[0].disk, &self.nodes[1].disk];
         let [ours, theirs] = [node, 1 - node].map(|n| disks[n].metadata());
-        let silent = self.profile.extension && !dialect::maps_speak(ours, theirs);
+        let silent = ours.resuid != theirs.resuid
+            || (self.profile.extension && !dialect::maps_speak(ours, theirs));
         if silent || disks[1 - node].is_marked(extent) {
             return;
         }

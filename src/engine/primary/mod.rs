@@ -126,6 +126,8 @@ pub struct Primary {
     alone: bool,
     /// The change of the metadata that begins it.
     alone_revision: Revision,
+    /// Nothing was written or acknowledged under it yet, and there was none before it.
+    alone_unused: bool,
     /// `localcnt` counts what was done alone since both last agreed.
     raised: bool,
     generations: fastrand::Rng,
@@ -204,6 +206,7 @@ impl Primary {
             virgin: false,
             alone: false,
             alone_revision: 0,
+            alone_unused: false,
             raised: false,
             generations: fastrand::Rng::with_seed(start.entropy),
             open: false,

@@ -252,6 +252,7 @@ impl Primary {
         let remote = self.send_to_peer(id, command, range, mode, actions);
         if remote == Side::Unused {
             self.set_behind(range);
+            self.alone_unused = false;
         }
         let operation = Operation {
             owner: Owner::Request(id),
@@ -368,6 +369,7 @@ impl Primary {
             if outcome.is_ok() && self.is_held(id) {
                 self.again(id, actions);
             } else {
+                self.alone_unused &= outcome.is_err();
                 self.finish(id, outcome, actions);
             }
         }
@@ -384,6 +386,7 @@ impl Primary {
                 Err(errno) => self.not_begun(id, errno, actions),
             }
         }
+        self.take_back_unused();
     }
 
     /// A change that holds its range and its marks cannot be begun.
@@ -446,6 +449,7 @@ impl Primary {
             .get(&id)
             .is_none_or(|pending| pending.acknowledged);
         if acknowledged || self.metadata.is_durable(revision) {
+            self.alone_unused = false;
             self.finish(id, Ok(()), actions);
         } else {
             self.set_stage(id, Stage::Raising(revision));

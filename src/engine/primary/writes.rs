@@ -367,6 +367,8 @@ impl Primary {
         self.virgin = false;
         let (fresh, generation) = (self.fresh_resuid, self.draw_generation());
         let raised = std::mem::replace(&mut self.raised, true);
+        let record = &self.metadata.get().record;
+        self.alone_unused = record.own.is_none() && !record.counted;
         self.alone_revision = self.metadata.change(|metadata| {
             if metadata.resuid == 0 {
                 metadata.resuid = fresh;
@@ -379,5 +381,20 @@ impl Primary {
             }
         });
         self.alone_revision
+    }
+
+    /// A generation that was begun for what then was not done (the permit ran out, or it could not be stored at
+    /// first) is taken back: nothing is this node's own, and a peer that went on is no split brain.
+    pub(super) fn take_back_unused(&mut self) {
+        let wanted = |pending: &super::requests::Pending| {
+            matches!(pending.stage, Stage::WaitingOwn(_) | Stage::Raising(_))
+        };
+        if !self.alone || !self.alone_unused || self.requests.values().any(wanted) {
+            return;
+        }
+        self.alone = false;
+        self.alone_unused = false;
+        self.uncovered = true;
+        self.metadata.change(|metadata| metadata.record.own = None);
     }
 }

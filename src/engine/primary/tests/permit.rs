@@ -173,3 +173,23 @@ fn at_the_end_what_is_held_fails() {
     let actions = bench.settle();
     assert!(actions.contains(&Action::Stopped));
 }
+
+#[test]
+fn a_generation_begun_for_what_is_held_then_is_taken_back() {
+    let mut bench = Bench::new(Replication::Fullsync);
+    bench.store = false;
+    bench.submit(1, Command::Write, BLOCK);
+    bench.tell(Event::MapWritten(1, Ok(())));
+    let ticket = bench.seen.iter().find_map(|action| match action {
+        Action::WriteMetadata(ticket, _) => Some(*ticket),
+        _ => None,
+    });
+    bench.tell(Event::Permit(false));
+    bench.store = true;
+    bench.tell(Event::MetadataWritten(ticket.expect("begins one"), Ok(())));
+    assert_eq!(held(&bench), 1);
+    assert_eq!(
+        bench.stored.record.own, None,
+        "nothing was done alone: a peer that goes on is no split brain"
+    );
+}
