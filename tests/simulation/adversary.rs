@@ -137,6 +137,7 @@ impl World {
         self.nodes[node].disk.power_cut(&mut self.rng);
         let leant_on = self.nodes[1 - node].leans_on_peer();
         self.oracle.power_cut(node, leant_on);
+        self.check_promise(node);
         self.nodes[node].powered = false;
         self.nodes[node].role = Role::Init;
         self.after_up_to(800_000, Happening::PowerOn { node });

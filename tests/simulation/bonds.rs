@@ -53,7 +53,9 @@ impl Oracle {
                 )
             });
         }
-        let bound = [(node, &here), (1 - node, &there)];
+        // The peer by what binds it: in async something else may be ahead there.
+        let unkept = self.missing(1 - node, disks[1 - node]);
+        let bound = [(node, &here), (1 - node, &unkept)];
         for (holder, missing) in bound.into_iter().take(if both { 2 } else { 1 }) {
             let Standing {
                 claims,
@@ -66,17 +68,25 @@ impl Oracle {
                 self.unrecorded[holder].extend(missing);
                 continue;
             }
+            let found: Vec<_> = disks[holder].possible(sector).collect();
+            let allowed = self.views[holder][sector].values();
             self.broken(Rule::Lost, || {
                 format!(
                     "a flush was acknowledged on node {node}; node {holder} counts as complete, and sector \
-                     {sector} is not on its medium"
+                     {sector} is {found:x?} on its medium, not one of {allowed:x?}"
                 )
             });
         }
         self.alone[1 - node].extend(here);
         // What the peer of an async session has not yet is lost with this node, by nature.
         if both || self.sessions[node].is_none() {
-            self.alone[node].extend(there);
+            // Zeros that were only found there are nobody's.
+            let views = &self.views[node];
+            let is_written = |sector: &usize| {
+                let mut entries = views[*sector].entries.iter();
+                entries.any(|entry| entry.binds && (entry.id != 0 || entry.value != 0))
+            };
+            self.alone[node].extend(there.into_iter().filter(is_written));
         }
     }
 
@@ -84,7 +94,13 @@ impl Oracle {
     pub fn settle_alone(&mut self, disks: [&Disk; 2]) {
         for node in 0..2 {
             let missing = self.missing(node, disks[1 - node]);
-            self.alone[node].retain(|sector| missing.contains(sector));
+            let [ours, theirs] = [node, 1 - node].map(|n| &self.views[n]);
+            // It has overwritten it, knowing it: it is newer.
+            let is_older = |sector: &usize| {
+                let mut binding = ours[*sector].current().filter(|entry| entry.binds);
+                binding.all(|entry| theirs[*sector].past.contains(&entry.value))
+            };
+            self.alone[node].retain(|sector| missing.contains(sector) && !is_older(sector));
         }
     }
 
@@ -117,13 +133,13 @@ impl Oracle {
         }
         for sector in 0..self.views[node].len() {
             let bound: BTreeSet<u64> = self.views[node][sector]
-                .0
+                .entries
                 .iter()
                 .filter(|entry| entry.binds && entry.id != 0)
                 .map(|entry| entry.id)
                 .collect();
             let mut view = self.views[1 - node][sector].clone();
-            for entry in &mut view.0 {
+            for entry in &mut view.entries {
                 entry.binds &= bound.contains(&entry.id);
                 entry.only_after_cut = false;
             }
@@ -136,14 +152,18 @@ impl Oracle {
         let now = self.step();
         self.strange(node);
         self.views[node].clone_from(&image.views);
-        for entry in self.views[node].iter_mut().flat_map(|view| &mut view.0) {
+        for entry in self.views[node]
+            .iter_mut()
+            .flat_map(|view| &mut view.entries)
+        {
             entry.ended.get_or_insert(now);
         }
         self.views[node].iter_mut().for_each(View::power_cut);
         self.apart[node] = image.apart;
         self.alone[node].clone_from(&image.alone);
         if self.last_point > image.taken {
-            // The two agreed since: the other knows more, and that can be told.
+            // The two agreed since: the other knows all that was alone here, and more, and that can be told.
+            self.apart[node].surely = false;
             self.alone[1 - node] = self.missing(1 - node, disks[node]);
             return;
         }
@@ -170,7 +190,7 @@ impl Oracle {
         for view in &mut self.views {
             view[sector].power_cut();
             view[sector]
-                .0
+                .entries
                 .extend(values.iter().flatten().map(|value| Entry {
                     binds: false,
                     ..View::found(*value, now)

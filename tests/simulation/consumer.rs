@@ -46,13 +46,13 @@ impl Consumer {
 
     /// It begins to write a sector.
     pub fn writes(&mut self, sector: usize, entry: Entry) {
-        self.sectors[sector].view.0.push(entry);
+        self.sectors[sector].view.entries.push(entry);
     }
 
     /// Its write of this number was answered.
     pub fn wrote(&mut self, id: u64, sectors: std::ops::Range<usize>, now: Moment, done: bool) {
         for known in &mut self.sectors[sectors] {
-            for entry in known.view.0.iter_mut().filter(|entry| entry.id == id) {
+            for entry in known.view.entries.iter_mut().filter(|entry| entry.id == id) {
                 entry.ended = Some(now);
                 entry.binds = done;
                 known.nothing &= !done;
@@ -86,7 +86,7 @@ impl Consumer {
         let known = &mut self.sectors[sector];
         if known.nothing || known.view.values().len() > 1 {
             known.nothing = false;
-            known.view.0.push(View::found(value, now));
+            known.view.entries.push(View::found(value, now));
         }
     }
 }

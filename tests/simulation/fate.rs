@@ -10,6 +10,9 @@ use crate::disk::Disk;
 use crate::oracle::{Apart, Oracle, Outstanding, Rule};
 use crate::view::{Entry, View};
 
+/// Whether the daemon of a secondary that was killed knows that what it had confirmed in memory is gone.
+const DRAINED: bool = false;
+
 impl Oracle {
     /// A primary's process is gone, and with it what was under way.
     pub fn crashed(&mut self, node: usize, disks: [&Disk; 2]) {
@@ -74,7 +77,7 @@ impl Oracle {
         {
             request.both = false;
         }
-        if self.strict {
+        if DRAINED && self.strict {
             // What it confirmed, and was acknowledged, its daemon has to know it lost.
             return;
         }
@@ -84,9 +87,9 @@ impl Oracle {
                 ..View::found(disk.value(sector), now)
             };
             if leant_on {
-                self.views[1 - node][sector].0.push(entry.clone());
+                self.views[1 - node][sector].entries.push(entry.clone());
             }
-            self.views[node][sector].0.push(entry);
+            self.views[node][sector].entries.push(entry);
         }
         if leant_on {
             self.allow_more(1 - node);
@@ -107,7 +110,9 @@ impl Oracle {
             return;
         }
         self.checked.promotions += 1;
-        self.checked.sectors += self.views[node].len() as u64;
+        // Whoever was its primary has no second copy any more.
+        let peers = self.outstanding.values_mut().filter(|o| o.node != node);
+        peers.for_each(|request| request.both = false);
         let half_copied = std::mem::take(&mut self.half_copied[node]);
         if claims && extension && half_copied {
             self.broken(Rule::Lost, || {
@@ -116,24 +121,12 @@ impl Oracle {
         }
         // A base primary says nothing of copies between nodes in step.
         let known = claims && (extension || !half_copied);
+        if known {
+            self.check_promise(node, disk, records);
+        }
         let now = self.step();
-        for sector in 0..self.views[node].len() {
-            let value = disk.value(sector);
-            // A node that could not note what it lacks, and can write its metadata again, does not know it.
-            let excused =
-                self.wild.contains(&sector) || (records && self.unrecorded[node].contains(&sector));
-            let view = &mut self.views[node][sector];
-            if known && !excused && !view.allows(value) {
-                let allowed = view.values();
-                self.broken(Rule::Lost, || {
-                    format!(
-                        "node {node} was promoted as consistent with {value:#x} in sector {sector}, \
-                         not one of {allowed:x?}"
-                    )
-                });
-                return;
-            }
-            view.0.push(View::found(value, now));
+        for (sector, view) in self.views[node].iter_mut().enumerate() {
+            view.find(disk.value(sector), now);
         }
         self.apart[node].unflushed &= resumed;
         if !claims {
@@ -151,12 +144,35 @@ impl Oracle {
         }
     }
 
+    /// A component that is, or would be, promoted as complete: each sector holds what it has to. `records`: its
+    /// metadata can be written.
+    pub fn check_promise(&mut self, node: usize, disk: &Disk, records: bool) {
+        self.checked.sectors += self.views[node].len() as u64;
+        for (sector, view) in self.views[node].iter().enumerate() {
+            let value = disk.value(sector);
+            // A node that could not note what it lacks, and can write its metadata again, does not know it.
+            let excused =
+                self.wild.contains(&sector) || (records && self.unrecorded[node].contains(&sector));
+            if !excused && !view.allows(value) {
+                let allowed = view.values();
+                self.broken(Rule::Lost, || {
+                    format!(
+                        "node {node} counts as consistent with {value:#x} in sector {sector}, not one of \
+                         {allowed:x?}"
+                    )
+                });
+                return;
+            }
+        }
+    }
+
     /// A component was made anew: it promises nothing, and what it had is given up.
     pub fn recreated(&mut self, node: usize, wiped: bool) {
         if wiped {
             for view in &mut self.views[node] {
-                view.0.retain(|entry| entry.ended.is_none());
-                view.0.push(View::found(0, self.moment));
+                view.entries.retain(|entry| entry.ended.is_none());
+                view.past.clear();
+                view.entries.push(View::found(0, self.moment));
             }
         }
         self.half_copied[node] = false;
@@ -251,14 +267,15 @@ impl Oracle {
                 }
             }
             let ours = &mut self.views[primary][sector];
-            let old = std::mem::take(&mut ours.0);
-            let have: BTreeSet<u64> = theirs.0.iter().map(|entry| entry.id).collect();
-            ours.0 = theirs.0;
+            let old = std::mem::take(&mut ours.entries);
+            let have: BTreeSet<u64> = theirs.entries.iter().map(|entry| entry.id).collect();
+            ours.entries = theirs.entries;
+            ours.past = theirs.past;
             for entry in old {
                 if entry.ended.is_none() && !have.contains(&entry.id) {
-                    ours.0.push(entry);
+                    ours.entries.push(entry);
                 } else if entry.ended.is_some() {
-                    ours.0.push(Entry {
+                    ours.entries.push(Entry {
                         only_after_cut: peer_lives,
                         binds: false,
                         ..entry
@@ -266,7 +283,9 @@ impl Oracle {
                 }
             }
             if !peer_lives {
-                ours.0.iter_mut().for_each(|entry| entry.binds = false);
+                ours.entries
+                    .iter_mut()
+                    .for_each(|entry| entry.binds = false);
             }
         }
     }
@@ -336,6 +355,7 @@ impl Oracle {
         unsettled: &BTreeSet<usize>,
     ) {
         self.apart = [Apart::default(); 2];
+        self.alone = [const { BTreeSet::new() }; 2];
         // A write that failed just now may yet be heard of.
         let under_way = self.outstanding.values().filter(|o| o.issued);
         let since = under_way.map(|o| o.begun).chain([self.told]).min();
@@ -367,24 +387,27 @@ impl Oracle {
             let new = self.views[from][sector].clone();
             let target = &mut self.views[to][sector];
             if unsettled.contains(&sector) {
-                let have: BTreeSet<u64> = new.0.iter().map(|entry| entry.id).collect();
-                let old = std::mem::take(&mut target.0);
-                target.0 = new.0;
+                let have: BTreeSet<u64> = new.entries.iter().map(|entry| entry.id).collect();
+                let old = std::mem::take(&mut target.entries);
+                target.entries = new.entries;
                 target
-                    .0
+                    .entries
                     .extend(old.into_iter().filter(|entry| !have.contains(&entry.id)));
-                target.0.iter_mut().for_each(|entry| entry.binds = false);
+                target
+                    .entries
+                    .iter_mut()
+                    .for_each(|entry| entry.binds = false);
             } else {
                 // A write since that flush may be in the target's cache only, whatever was flushed at
                 // the source: what it replaced can come back there.
                 let cached = self.last_write[to][sector] > flushed;
                 let old = std::mem::replace(target, new);
-                let kept = old.0.into_iter().filter(|entry| {
-                    let known = target.0.iter().any(|e| e.value == entry.value);
+                let kept = old.entries.into_iter().filter(|entry| {
+                    let known = target.entries.iter().any(|e| e.value == entry.value);
                     cached && !known && disks[to].may_hold(sector, entry.value)
                 });
                 let kept: Vec<Entry> = kept.collect();
-                target.0.extend(kept.into_iter().map(|entry| Entry {
+                target.entries.extend(kept.into_iter().map(|entry| Entry {
                     only_after_cut: true,
                     binds: false,
                     ..entry
@@ -404,7 +427,7 @@ impl Oracle {
                     // Whichever it became, it is that now.
                     self.wild.remove(&sector);
                     for view in &mut self.views {
-                        view[sector].0.push(View::found(values[0], now));
+                        view[sector].entries.push(View::found(values[0], now));
                     }
                 }
                 continue;
@@ -417,7 +440,7 @@ impl Oracle {
             }
             let view = &mut self.views[1 - primary][sector];
             if view.values().len() > 1 {
-                view.0.push(View::found(values[0], now));
+                view.entries.push(View::found(values[0], now));
             }
         }
     }

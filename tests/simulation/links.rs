@@ -112,12 +112,20 @@ impl World {
             self.close_end(connection, node);
         }
         self.evict(node);
-        let torn = torn && self.profile.torn;
-        self.nodes[node].abandon_jobs(torn, &mut self.rng);
-        let lasting = self.profile.lasting_device && self.nodes[node].powered && !torn;
+        let tears = torn && self.profile.torn;
+        self.nodes[node].abandon_jobs(tears, &mut self.rng);
+        let lasting = self.profile.lasting_device && !torn;
         if !lasting {
             self.oracle.consumers[node].turn(false);
         }
+        self.bury_worker(node);
+        if !torn {
+            self.check_promise(node);
+        }
+    }
+
+    /// What a dead worker leaves behind.
+    fn bury_worker(&mut self, node: usize) {
         match std::mem::replace(&mut self.nodes[node].worker, Worker::None) {
             Worker::None => {}
             Worker::Primary(_) => {

@@ -5,9 +5,13 @@ use hast::engine::primary::{Event, Promotion};
 use hast::terms::Role;
 
 use crate::dialect;
+use crate::network::Time;
 use crate::node::Worker;
 use crate::oracle::Rule;
 use crate::world::{Happening, PATIENCE_BOUND, World};
+
+/// How long a pair is left to itself when all is well, before somebody decides.
+const DECISION_AFTER: Time = 25_000_000;
 
 impl World {
     pub fn switch_over(&mut self) {
@@ -119,6 +123,45 @@ impl World {
         if self.split && (self.calm || self.rng.u8(..4) == 0) {
             self.settle_split();
         }
+        if self.oracle.strict {
+            self.follow_advice();
+            self.decide_at_last();
+        }
+    }
+
+    /// A primary said that the other node will never be of use to it: its operator forces it to go on.
+    fn follow_advice(&mut self) {
+        for node in 0..2 {
+            let idle = matches!(self.nodes[node].worker, Worker::None);
+            let willing = self.calm || (self.profile.forceful && self.rng.u8(..4) == 0);
+            if !self.nodes[node].hopeless || !willing {
+                continue;
+            }
+            if !idle {
+                self.stop(node);
+            } else if self.take_over(node, Promotion::Forced) {
+                self.nodes[node].hopeless = false;
+            }
+        }
+    }
+
+    /// All is well, and the two do not become equal: somebody has to decide. There must be a reason for it.
+    fn decide_at_last(&mut self) {
+        let due = self.decide_at.is_some_and(|time| self.now >= time);
+        if !due || self.is_settled() {
+            return;
+        }
+        self.decide_at = Some(self.now + DECISION_AFTER);
+        if !self.oracle.odd && !self.oracle.faulted {
+            self.oracle.broken(Rule::Stuck, || {
+                "the copies do not become equal, and nothing explains it".to_owned()
+            });
+        }
+        let node = self.rng.usize(..2);
+        self.note(|| format!("an operator decides for node {node}"));
+        self.favourite = node;
+        self.stop(0);
+        self.stop(1);
     }
 
     fn find_primary(&mut self) {
@@ -155,6 +198,7 @@ impl World {
                 let wipe = dialect::is_nearly_new(self.nodes[1 - node].disk.metadata());
                 self.nodes[node].recreate(wipe);
                 self.oracle.recreated(node, wipe);
+                self.nodes[1 - node].hopeless = false;
                 self.split = false;
             }
         }
@@ -163,6 +207,7 @@ impl World {
     /// Everything is healed; the copies must become equal.
     pub fn conclude(&mut self) {
         self.calm = true;
+        self.decide_at = Some(self.now + 2 * self.profile.timeout + DECISION_AFTER);
         (0..2).for_each(|node| self.evict(node));
         self.network_up = true;
         (0..2).for_each(|node| self.set_permit(node, true));

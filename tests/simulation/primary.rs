@@ -169,6 +169,16 @@ impl World {
         Ok(())
     }
 
+    /// No worker runs on a node. Would it be promoted, it had to hold what it is bound to.
+    pub fn check_promise(&mut self, node: usize) {
+        let this = &self.nodes[node];
+        let possible = self.oracle.strict && self.profile.extension && !this.fresh;
+        if possible && dialect::would_promote(&this.disk, this.geometry) {
+            let records = self.calm || !self.profile.faults[node].is_dead(Part::Metadata, self.now);
+            self.oracle.check_promise(node, &this.disk, records);
+        }
+    }
+
     /// A primary tries to connect.
     pub fn connect(&mut self, node: usize) {
         let worker = self.nodes[node].incarnation;

@@ -99,6 +99,8 @@ pub struct World {
     pub split: bool,
     /// No more harm is done.
     pub calm: bool,
+    /// When somebody decides between two nodes that do not become equal by themselves.
+    pub decide_at: Option<Time>,
     /// Which node operators want as the primary.
     pub favourite: usize,
     /// The judge.
@@ -139,6 +141,7 @@ impl World {
             network_up: true,
             split: false,
             calm: false,
+            decide_at: None,
             favourite: rng.usize(..2),
             oracle: Oracle::new(profile.sectors(), strict),
             saboteur: Saboteur::new(sabotage),
