@@ -184,16 +184,10 @@ mod sealed {
     fn a_primary_whose_disk_is_dead_leaves_its_peer_fit_to_be_promoted() {
         let (_folder, host, a, primary) = pair_over_a_dead_disk();
         let _ = a.client().write(0, &noise(2, 4096), false);
-        eventually(
-            "the copy that could spoil it is over, or none begins",
-            || {
-                let status = primary.status();
-                status.condition != Condition::Complete
-                    && status
-                        .details
-                        .is_some_and(|details| details.synchronisation.is_none())
-            },
-        );
+        eventually("nothing is left to copy", || {
+            let status = primary.status();
+            status.condition != Condition::Complete && status.dirty == 0
+        });
         drop(primary);
         let b = host.end();
         let record = b.metadata().record;
