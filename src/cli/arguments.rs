@@ -72,7 +72,7 @@ pub struct CreateArguments {
 pub struct RoleArguments {
     #[command(flatten)]
     pub common: Common,
-    /// Become primary even with a copy that is known to be inconsistent, or while the other node takes the role; stop being primary even while the
+    /// Become primary even with a copy that is known to lack data of the other node, or while the other node takes the role; stop being primary even while the
     /// device is open, which takes it away from whoever has
     #[arg(long)]
     pub force: bool,

@@ -54,7 +54,7 @@ pub enum Request {
         role: Role,
         /// Which.
         resources: Selection,
-        /// Promote even a component that is known to be inconsistent, or while the other node takes the
+        /// Promote even a component that is known to lack data, or while the other node takes the
         /// role (our addition).
         force: bool,
         /// Of a promotion by a program.

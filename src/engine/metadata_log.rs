@@ -16,6 +16,8 @@ pub struct MetadataLog {
     writing: Option<Revision>,
     /// A write failed: wait for a reason to try again.
     held: bool,
+    /// The last write that ended failed.
+    failing: bool,
 }
 
 /// What a finished write brought.
@@ -36,6 +38,7 @@ impl MetadataLog {
             durable: 0,
             writing: None,
             held: false,
+            failing: false,
         }
     }
 
@@ -72,6 +75,11 @@ impl MetadataLog {
         self.writing.is_none() && (self.held || self.durable >= self.revision)
     }
 
+    /// Whether the disk did not take the last change.
+    pub fn is_failing(&self) -> bool {
+        self.failing
+    }
+
     /// Lets a failed write be tried again.
     pub fn retry(&mut self) {
         self.held = false;
@@ -91,6 +99,7 @@ impl MetadataLog {
     pub fn written(&mut self, ticket: Revision, outcome: Outcome) -> Written {
         debug_assert_eq!(self.writing, Some(ticket));
         self.writing = None;
+        self.failing = outcome.is_err();
         if outcome.is_ok() {
             self.durable = ticket;
             Written::Durable(ticket)

@@ -2,6 +2,7 @@
 //! nodes do not go together, in the same words on both.
 
 use crate::disk::DiskError;
+use crate::engine::meeting;
 use crate::engine::primary::PromotionRefused;
 use crate::provider::gate::GateError;
 use crate::provider::nbd::ProviderError;
@@ -81,6 +82,17 @@ pub fn explain(refusal: &Refusal, resource: &Resource) -> String {
     }
 }
 
+/// Why this node refuses the other as its primary, in the same words as the other says it where there are
+/// such, and else in those that it was told.
+pub fn explain_own(refusal: meeting::Refusal, resource: &Resource) -> String {
+    let told = Refusal::new(refusal.to_string());
+    if told.is_split_brain() || told.is_resuid_mismatch() {
+        return explain(&told, resource);
+    }
+    let said = told.errmsg.trim_end_matches('.');
+    format!("{} is refused as primary: {said}", resource.remote_text())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -122,5 +134,19 @@ mod tests {
             assert!(sentence.contains(remedy), "{sentence}");
             assert!(sentence.contains("10.0.0.2"), "{sentence}");
         }
+    }
+
+    #[test]
+    fn what_this_node_refuses_is_not_said_of_the_other() {
+        let text = "resource disk1 { local /x on a { remote 10.0.0.2 } }";
+        let config = Config::parse(text, Path::new("hast.conf"), &NodeNames::named("a"));
+        let resource = config.unwrap().resources.pop().unwrap();
+        let split = explain_own(meeting::Refusal::SplitBrain, &resource);
+        assert_eq!(split, explain(&Refusal::split_brain(), &resource));
+        let both = explain_own(meeting::Refusal::BothLack, &resource);
+        assert!(
+            both.starts_with("10.0.0.2 is refused as primary: Both copies lack"),
+            "{both}"
+        );
     }
 }

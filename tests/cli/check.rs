@@ -80,6 +80,22 @@ fn what_may_only_be_missing_for_now_is_a_warning() {
     );
 }
 
+/// Making it anew is no remedy for what only another version understands.
+#[test]
+fn a_component_of_another_version_is_not_said_to_be_none() {
+    let node = Node::new([16 << 20, 0]);
+    assert_eq!(node.hastctl(&["create", "disk1"]).code, 0);
+    let mut bytes = std::fs::read(node.path("disk1")).unwrap();
+    let role = bytes.windows(4).position(|four| four == b"init").unwrap();
+    bytes[role] = b'x';
+    std::fs::write(node.path("disk1"), bytes).unwrap();
+    let run = node.hastctl(&["check"]);
+    assert_eq!(run.code, 0);
+    let warning = "can not be used: not a HAST component that this version understands";
+    assert!(run.stderr.contains(warning), "{}", run.stderr);
+    assert!(!run.stderr.contains("create disk1"), "{}", run.stderr);
+}
+
 #[test]
 fn another_node_has_other_sections() {
     let node = Node::new([0, 0]);

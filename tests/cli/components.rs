@@ -314,8 +314,8 @@ fn dump_says_what_a_component_lacks() {
 /// What dump says behind the record, and check on stderr.
 fn noted(node: &Node) -> (String, String) {
     let run = node.hastctl(&["dump", "disk1"]);
-    let note = run.stdout.split_once("    record: ").unwrap().1.to_owned();
-    (note, node.hastctl(&["check"]).stderr)
+    let said = run.stdout.split_once("    record: ").unwrap().1.to_owned();
+    (said, node.hastctl(&["check"]).stderr)
 }
 
 #[test]
@@ -331,18 +331,18 @@ fn a_component_that_base_has_used_since_is_said_to_be_one() {
         let file = std::fs::File::options().write(true).open(&path).unwrap();
         file.write_all_at(&used.encode().unwrap()[..length], 0)
             .unwrap();
-        let (note, warnings) = noted(&node);
+        let (said, warnings) = noted(&node);
         assert!(
-            note.starts_with(
+            said.starts_with(
                 "complete; no common point with the other node yet; localcnt and remotecnt decide"
             ),
-            "{note}"
+            "{said}"
         );
         let lost = length == METADATA_SIZE;
         assert_eq!(
-            note.contains("    note: the component was used by another program (base's hastd?)"),
+            said.contains("    note: the component was used by another program (base's hastd?)"),
             !lost,
-            "with no slot left nothing tells: {note}"
+            "with no slot left nothing tells: {said}"
         );
         assert!(!warnings.contains("disk1:"), "no harm: {warnings}");
     }
@@ -357,14 +357,14 @@ fn a_component_whose_record_is_damaged_is_said_to_be_one() {
     put_record(&path, &Record::default());
     let file = std::fs::File::options().write(true).open(&path).unwrap();
     file.write_all_at(&[0xff; 1024], 3072).unwrap();
-    let (note, warnings) = noted(&node);
+    let (said, warnings) = noted(&node);
     let damaged = "has lost its record of who has what (both slots of its metadata are damaged)";
     assert!(
-        note.starts_with("lacks data of the other node; no common point"),
-        "{note}"
+        said.starts_with("lacks data of the other node; no common point"),
+        "{said}"
     );
     let line = format!("    note: the component {damaged}");
-    assert!(note.contains(&line), "{note}");
+    assert!(said.contains(&line), "{said}");
     let line = format!(
         "hastctl: warning: disk1: component '{}' {damaged}",
         path.display()

@@ -1,7 +1,8 @@
 //! An older image of a component is put back, as from a snapshot or a backup: told by the points that both
 //! nodes made since, brought up by copying everything, and never taken for the newer one.
 
-use std::fs;
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
 use crate::cluster::{Cluster, Setup};
@@ -112,4 +113,31 @@ fn an_older_primary_that_went_on_alone_is_split_brain() {
     }
     let after = [cluster.a.data("disk1"), cluster.b.data("disk1")];
     assert!(before == after, "something was overwritten");
+}
+
+/// Nothing says any more what such a copy holds, and no map speaks for it.
+#[test]
+fn a_secondary_whose_record_is_damaged_gets_everything_and_is_not_promoted_before() {
+    let (mut cluster, written) = written_pair("fullsync", 87);
+    cluster.b.kill();
+    cluster.a.until_degraded("disk1");
+    let file = File::options()
+        .write(true)
+        .open(cluster.b.component("disk1"))
+        .unwrap();
+    // Both slots; and something that no map has marked.
+    file.write_all_at(&[0xff; 1024], 3072).unwrap();
+    let offset = cluster.b.metadata("disk1").offset;
+    file.write_all_at(&[0xee; 4096], offset).unwrap();
+    drop(file);
+    let damaged = "has lost its record of who has what";
+    assert!(cluster.b.ctl("dump disk1").contains(damaged));
+    cluster.b.start();
+    let refused = cluster.b.hastctl("role primary disk1");
+    assert!(refused.stderr.contains("--force"), "{refused:?}");
+    cluster.b.until_logged(damaged);
+    cluster.b.ctl("role secondary disk1");
+    cluster.a.until_complete("disk1");
+    cluster.assert_equal("disk1");
+    cluster.a.verify(&written.ledger);
 }

@@ -175,10 +175,11 @@ impl Primary {
     /// Tells a peer that can be told that it lacks something, before anything is copied to it. Not while this
     /// node leans on it: neither could be promoted then. What the peer lacks meanwhile was written after the
     /// last flush that was acknowledged, and none is until it has it: copying that breaks no order that was
-    /// promised.
+    /// promised. Nor while this node's own record cannot be stored: it may be the disk that is dying, and the
+    /// peer, which has all that was acknowledged, has to stay fit to go on.
     pub(super) fn tell_lacking(&mut self, actions: &mut Vec<Action>) {
         let leads = self.together().is_none_or(|peer| peer.leads);
-        if leads || self.map.behind().is_empty() {
+        if leads || self.map.behind().is_empty() || self.metadata.is_failing() {
             return;
         }
         self.peer_lacks = true;

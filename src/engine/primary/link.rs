@@ -18,6 +18,7 @@ use crate::engine::meeting::{self, Agreement, Party, Refusal, Scope, Source, Ver
 use crate::engine::points::Copy;
 use crate::engine::{Command, Outcome, Owner};
 use crate::layout::Standing;
+use crate::layout::record::NUMBER_LIMIT;
 
 /// What is known of a connected peer.
 #[derive(Debug, Clone, Copy)]
@@ -137,7 +138,7 @@ impl Primary {
         let verdict = if answer.extension {
             meeting::decide(&now, &answer.standing, true)
         } else {
-            by_base(&now, answer.source)
+            by_base(&now, answer)
         };
         match verdict {
             Ok(agreement) if agreement.source == answer.source => {
@@ -411,9 +412,11 @@ fn marks(answer: &Answer) -> impl Iterator<Item = u64> {
 }
 
 /// What a base secondary decided, looked at with what it does not know.
-fn by_base(primary: &Hello, source: Source) -> Verdict {
+fn by_base(primary: &Hello, answer: &Answer) -> Verdict {
     let lacks = primary.standing.record.lacks;
+    let (source, theirs) = (answer.source, &answer.standing);
     match source {
+        _ if theirs.localcnt.max(theirs.remotecnt) >= NUMBER_LIMIT => Err(Refusal::Counter),
         Source::Primary if lacks => Err(Refusal::CompleteCopyGone),
         Source::Secondary if primary.holds && !primary.leans => Err(Refusal::Superseded),
         Source::Primary | Source::Secondary => Ok(Agreement {

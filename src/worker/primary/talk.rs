@@ -140,7 +140,7 @@ impl Talk<'_> {
             localcnt: hello.standing.localcnt,
             remotecnt: hello.standing.remotecnt,
             virgin: hello.virgin,
-            ours: extended.then(|| Situation {
+            ours: extended.then_some(Situation {
                 record: hello.standing.record,
                 holds: hello.holds,
                 leans: hello.leans,

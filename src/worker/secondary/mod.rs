@@ -27,7 +27,6 @@ use crate::engine;
 use crate::engine::meeting::Source;
 use crate::engine::secondary::{Dialect, Event};
 use crate::provider::BufferPool;
-use crate::wire::handshake::Refusal;
 use crate::worker::channel::{DeviceFate, FromWorker, HookEvent, Introduction};
 use crate::worker::confinement;
 use crate::worker::counts::Counts;
@@ -39,7 +38,7 @@ use crate::worker::lock;
 use crate::worker::outbox::{Outbox, Style};
 use crate::worker::peer::{self, Connection};
 use crate::worker::pool::{self, Pool};
-use crate::worker::refusal::{RoleError, explain};
+use crate::worker::refusal::{RoleError, explain_own};
 use crate::worker::station::{self, Busy, Ending, Station};
 use crate::worker::watch::Watch;
 
@@ -162,8 +161,7 @@ fn refused(link: &Link, resource: &Resource, error: &ServeError) -> u8 {
             if *refusal == engine::meeting::Refusal::SplitBrain {
                 link.send(&FromWorker::Hook(HookEvent::SplitBrain));
             }
-            let refusal = Refusal::new(refusal.to_string());
-            (exit::CONFIG, explain(&refusal, resource))
+            (exit::CONFIG, explain_own(*refusal, resource))
         }
         ServeError::Io(_) => (exit::TEMPORARY, error.to_string()),
         ServeError::Disk(error) => (error.exit_code(), error.to_string()),
