@@ -5,7 +5,7 @@ use crate::judge;
 use crate::meetings::separate;
 use crate::mutants::Mutant;
 use crate::naming::unused_generation;
-use crate::rules::{Mode, Moves, Rules, Step};
+use crate::rules::{Moves, Rules, Step};
 use crate::world::{
     ALL, BLOCKS, Event, Image, Kind, Making, Node, Promise, Rec, Request, Side, Spot, Stage, WRITES,
     World,
@@ -301,6 +301,7 @@ fn disk(moves: &mut Moves<'_>) {
 
 fn cut(world: &mut World, n: usize, kept: u8) {
     separate(world);
+    judge::doubt_ends(world, n);
     let here = &mut world.nodes[n];
     for block in 0..BLOCKS {
         if kept & (1 << block) != 0 {
@@ -378,14 +379,5 @@ fn kill_primary(world: &mut World, n: usize) {
     }
     if here.superseded {
         here.drop_requests();
-    }
-}
-
-/// What is played, so that a space can say it.
-pub fn mode_name(mode: Mode) -> &'static str {
-    match mode {
-        Mode::Fullsync => "fullsync",
-        Mode::Memsync => "memsync",
-        Mode::Async => "async",
     }
 }

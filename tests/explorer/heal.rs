@@ -8,7 +8,6 @@ use hast::engine::meeting::Refusal;
 use crate::events::{close, leave, promote};
 use crate::judge;
 use crate::meetings::{hear_of_primary, separate};
-use crate::mutants::Mutant;
 use crate::naming::rename;
 use crate::product;
 use crate::rules::{Label, Moves, Rules, Step, successors};
@@ -274,9 +273,4 @@ impl Healing<'_> {
             Help::AtRest
         }
     }
-}
-
-/// Whether a mutant makes healing pointless: what it leaves behind is refused for its own reason.
-pub fn is_healed(mutant: Option<Mutant>) -> bool {
-    mutant.is_none_or(|mutant| mutant.is_healed())
 }

@@ -45,9 +45,13 @@ pub fn promoted(world: &mut World, n: usize) {
 pub fn forced(world: &mut World, n: usize) {
     world.forced = true;
     let disk = world.nodes[n].disk;
+    let mut flushed = disk.medium;
+    for block in (0..BLOCKS).filter(|block| disk.cache[*block] != disk.medium[*block]) {
+        flushed[block] = 0; // one or the other
+    }
     world.nodes[n].promise = Promise {
         held: disk.cache,
-        flushed: disk.medium,
+        flushed,
         alone: true,
         alone_flushed: true,
         tried: true,
@@ -122,7 +126,7 @@ pub fn write(world: &mut World, n: usize, which: usize, both: bool) {
         here.promise.held[block] = request.write;
     }
     let there = &mut world.nodes[1 - n];
-    if both && !there.record().lacks && !there.promise.mixture {
+    if both && !request.apart && !there.record().lacks && !there.promise.mixture {
         there.promise.held[block] = request.write;
     }
 }
@@ -160,6 +164,21 @@ pub fn flush(world: &mut World, n: usize, which: usize, both: bool) {
     }
 }
 
+/// A secondary whose record was in doubt lost its power: what is on its disk counts. What the primary
+/// did alone since it proposed is not there.
+pub fn doubt_ends(world: &mut World, n: usize) {
+    if !world.nodes[n].promise.maybe_full {
+        return;
+    }
+    world.nodes[n].promise.maybe_full = false;
+    world.nodes[n].promise.mixture = false;
+    let rec = world.nodes[1 - n].record();
+    let moved_on = rec.own != 0 && rec.own != rec.next.generation;
+    if rec.next == world.nodes[n].disk.rec.at && !moved_on {
+        full_stored(world, 1 - n, n);
+    }
+}
+
 pub fn copy(world: &mut World, from: usize, onto: usize) {
     if !world.nodes[from].lacks() {
         if !world.nodes[onto].record().lacks {
@@ -173,7 +192,7 @@ pub fn copy(world: &mut World, from: usize, onto: usize) {
 pub fn full_stored(world: &mut World, n: usize, o: usize) {
     let (ours, theirs) = (world.nodes[n].promise, world.nodes[o].promise);
     let link = world.link;
-    for block in 0..BLOCKS {
+    for block in (0..BLOCKS).filter(|block| ours.early & (1 << block) == 0) {
         let takes = |ours, theirs| {
             !link.secondary_is_source || (link.lean && world.holds(ours, theirs))
         };
@@ -207,6 +226,9 @@ pub fn reached(world: &mut World, n: usize) {
         let (ours, theirs) = (world.nodes[n].promise, world.nodes[o].promise);
         let held = later(world, ours.held[block], theirs.held[block]);
         let flushed = later(world, ours.flushed[block], theirs.flushed[block]);
+        if ours.early & (1 << block) != 0 {
+            continue;
+        }
         for node in &mut world.nodes {
             node.promise.held[block] = held;
             node.promise.flushed[block] = flushed;

@@ -42,8 +42,9 @@ pub fn steps(moves: &mut Moves<'_>, fate: bool) {
 fn connect(moves: &mut Moves<'_>) {
     let (n, world) = (moves.node, moves.from);
     let (here, there) = (&world.nodes[n], &world.nodes[1 - n]);
-    let ready = !here.superseded && !here.meta_dead && !here.unsure;
-    let answers = there.up && !there.primary && !there.has_received() && !there.unsure;
+    let sure = (!here.unsure && !there.unsure) || moves.rules.is(Mutant::UnsureMeets);
+    let ready = !here.superseded && !here.meta_dead && sure;
+    let answers = there.up && !there.primary && !there.has_received();
     if !ready || !answers {
         return;
     }
@@ -266,6 +267,7 @@ pub fn separate(world: &mut World) {
         if request.stage == Stage::Running && !request.remote.is_settled() {
             request.remote = Side::Lost;
         }
+        request.apart |= request.remote == Side::Done;
     }
     world.nodes[1 - n].leads = false;
     world.link = Link::default();

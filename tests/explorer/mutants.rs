@@ -1,7 +1,5 @@
 //! Conditions of the rules, each of which can be dropped: an explorer that notices none is worth nothing.
 
-use crate::world::Event;
-
 /// A condition dropped.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Mutant {
@@ -25,6 +23,7 @@ pub enum Mutant {
     FlushAloneNeverCounts,
     FreshPrimaryFlushNotCounted,
     FailedSecondaryUnmarked,
+    FailureHeardLate,
     LeaderMarksItself,
     LeadWithoutOthersRecord,
     LeadWithOwn,
@@ -40,13 +39,46 @@ pub enum Mutant {
     SourceNotFlushed,
     SupersededUnmarked,
     SupersededKeepsNext,
+    UnsureMeets,
 }
 
-impl Mutant {
-    pub fn is_healed(self) -> bool {
-        true
-    }
-}
-
-/// Where an event is named only.
-pub const NONE: Option<Event> = None;
+/// Every mutant, the space in which it is looked for, and within how many states it is to be noticed.
+pub const NOTICED: &[(Mutant, &str, usize)] = &[
+    (Mutant::LackingMayBeSource, "events 5 writes 1 promote 2 image 1 put-back 1 cut 1 heal-each", 1),
+    (Mutant::OpenDeviceFetchesNewer, "events 4 writes 1 promote 2 disconnect 1 permit 1", 1),
+    (Mutant::BothOwnIsNoSplit, "events 3 writes 2 promote 2 cut 1", 1),
+    (Mutant::UnknownOwnIgnored, "events 5 writes 1 promote 2 image 1 put-back 1 cut 1 heal-each", 1),
+    (Mutant::OlderCopiesMarkedOnly, "events 5 writes 2 flushes 1 promote 2 image 1 put-back 1 cut 1", 1),
+    (Mutant::OwnKeptAcrossLives, "events 4 writes 2 promote 2 disconnect 2 cut 1", 1),
+    (Mutant::OwnKeptAfterProposal, "events 4 writes 2 promote 2 disconnect 2", 1),
+    (Mutant::KilledSecondaryUnmarked, "events 4 writes 2 promote 2 kill-secondary 1 cut 1 memsync", 1),
+    (Mutant::LackingPromoted, "events 4 writes 2 promote 2 disconnect 1 cut 1", 1),
+    (Mutant::ConnectedPromoted, "events 4 writes 2 flushes 1 promote 2 disconnect 1", 1),
+    (Mutant::PromotedWithDeadMetadata, "events 4 writes 2 flushes 1 promote 2 metadata-dies 1 cut 1", 1),
+    (Mutant::ForceKeepsAt, "events 4 writes 1 promote 2 force 1 disconnect 1 cut 1", 1),
+    (Mutant::TargetUnmarkedAtMeeting, "events 4 writes 2 promote 2 disconnect 2 cut 1", 1),
+    (Mutant::TargetNotMarked, "events 4 writes 2 promote 2 write-error 1 cut 1 memsync", 1),
+    (Mutant::PermitIgnored, "events 4 writes 1 promote 2 disconnect 1 permit 1", 1),
+    (Mutant::OwnOnlyBeforeAnswer, "events 5 writes 2 promote 2 disconnect 1 write-error 1 cut 1", 1),
+    (Mutant::AnswerBeforeOwn, "events 3 writes 2 promote 2 cut 1 disconnect 1", 1),
+    (Mutant::FlushAloneNeverCounts, "events 4 writes 1 flushes 1 promote 2 cut 2", 1),
+    (Mutant::FreshPrimaryFlushNotCounted, "events 4 writes 1 flushes 1 promote 2 cut 1", 1),
+    (Mutant::FailedSecondaryUnmarked, "events 4 writes 2 promote 2 write-error 1 cut 1 memsync", 1),
+    (Mutant::FailureHeardLate, "events 5 writes 2 flushes 1 promote 2 write-error 1 cut 1", 1),
+    (Mutant::LeaderMarksItself, "events 4 writes 2 promote 2 write-error 2 disconnect 1", 1),
+    (Mutant::LeadWithoutOthersRecord, "events 4 writes 1 flushes 1 promote 2 write-error 1 metadata-dies 1 cut 1", 1),
+    (Mutant::LeadWithOwn, "events 4 writes 1 flushes 1 promote 2 write-error 1 cut 1", 1),
+    (Mutant::LeadWithoutDrain, "events 3 writes 2 promote 1 write-error 2 two-at-once", 1),
+    (Mutant::MarksGoBeforePoint, "events 5 writes 1 promote 2 image 1 put-back 1 cut 1", 1),
+    (Mutant::NoNext, "events 4 writes 1 promote 2 disconnect 2", 1),
+    (Mutant::NextNotFull, "events 4 writes 2 promote 2 write-error 1 cut 1 disconnect 1", 1),
+    (Mutant::NextOverwrittenUnresolved, "events 3 writes 1 promote 2 disconnect 1", 1),
+    (Mutant::FullKeepsLacks, "events 3 writes 1 promote 2 disconnect 1", 1),
+    (Mutant::FullNotRefused, "events 4 writes 2 promote 2 write-error 1 disconnect 1 two-at-once", 1),
+    (Mutant::SentPointGivenUp, "events 5 writes 2 promote 1 kill-primary 1 disconnect 1 write-error 1", 1),
+    (Mutant::LiveLeanForgetsItsSets, "events 4 writes 2 promote 2 write-error 1 disconnect 1 cut 1", 1),
+    (Mutant::SourceNotFlushed, "events 5 writes 2 flushes 1 promote 2 cut 1", 1),
+    (Mutant::SupersededUnmarked, "events 5 writes 1 promote 2 disconnect 1 permit 1 cut 1", 1),
+    (Mutant::SupersededKeepsNext, "events 5 writes 1 promote 2 disconnect 1 permit 1 cut 1", 1),
+    (Mutant::UnsureMeets, "events 5 writes 1 flushes 1 promote 2 slot-error 1 cut 1 disconnect 1", 1),
+];

@@ -12,7 +12,7 @@ use crate::mutants::Mutant;
 use crate::product::{self, Told};
 use crate::requests::{fail, fail_behind, fail_there, may_lead, must_mark_other};
 use crate::rules::{Moves, Rules, Step};
-use crate::world::{BLOCKS, Event, Making, REQUESTS, Spot, Stage, World};
+use crate::world::{BLOCKS, Event, Making, REQUESTS, Request, Side, Spot, Stage, World};
 
 pub fn copies(moves: &mut Moves<'_>) {
     let (n, o, world) = (moves.node, 1 - moves.node, moves.from);
@@ -106,8 +106,23 @@ fn begin(moves: &mut Moves<'_>) {
     let (n, o, world) = (moves.node, 1 - moves.node, moves.from);
     let full = is_complete(world, n);
     let cover = coverable(world, n);
-    if cover == 0 && !(full && !world.link.reached) {
+    let unsaid = !world.link.reached || world.nodes[n].record().own != 0;
+    if cover == 0 && !(full && unsaid) {
         return;
+    }
+    let (here, there) = (&world.nodes[n], &world.nodes[o]);
+    // Answers come in order: what failed before the flush is heard before the flush's answer. And what
+    // that comes to counts in this point, not after it, unless it is held for want of a permit.
+    let unsettled = |request: &Request| {
+        request.remote == Side::Failing || (request.remote == Side::Failed && here.permit)
+    };
+    if here.requests.iter().any(unsettled) || here.data_dead {
+        return;
+    }
+    if there.data_dead {
+        let mut world = *world;
+        behind_all(&mut world, n);
+        return fail_there(moves, (Step::FailThere, 2), &world);
     }
     let early = moves.rules.is(Mutant::MarksGoBeforePoint);
     moves.add(Step::Barrier, u8::from(full), |world| {
@@ -130,13 +145,18 @@ fn flushed(world: &mut World, n: usize, full: bool, cover: u8) {
     world.link.since = world.nodes[n].busy();
 }
 
+/// The other failed a flush: it may lack everything since the last point.
+fn behind_all(world: &mut World, n: usize) {
+    let here = &mut world.nodes[n];
+    here.behind |= here.disk.map & !here.stale;
+}
+
 fn barrier_fails_there(moves: &mut Moves<'_>) {
     let n = moves.node;
     if moves.from.budget.allows(Event::FlushError) {
         let mut world = *moves.from;
         world.budget.spend(Event::FlushError);
-        let here = &mut world.nodes[n];
-        here.behind |= here.disk.map & !here.stale;
+        behind_all(&mut world, n);
         fail_there(moves, (Step::FailThere, 3), &world);
     }
 }
@@ -149,7 +169,7 @@ fn begin_to_lead(moves: &mut Moves<'_>) {
     if running && !moves.rules.is(Mutant::LeadWithoutDrain) {
         return;
     }
-    if !may_lead(moves.rules, world, n) {
+    if !may_lead(moves.rules, world, n) || world.nodes[o].data_dead {
         return moves.add(Step::Barrier, 9, |world| lead_not(world, n));
     }
     let again = here.record().lacks;
@@ -277,7 +297,11 @@ fn store(moves: &mut Moves<'_>) {
                 judge::full_stored(world, n, o);
             }
         },
-        &separate,
+        &|world| {
+            let there = &mut world.nodes[o];
+            there.promise.maybe_full = link.full && there.unsure && there.disk.rec == rec;
+            separate(world);
+        },
     );
 }
 

@@ -130,7 +130,12 @@ fn alone(
         world.nodes[n].promise.tried = true;
         then(world);
     };
-    moves.store(label, &world, (n, rec), &counted, otherwise);
+    let uncounted = |world: &mut World| {
+        // The write failed, and its record may be on the disk all the same.
+        world.nodes[n].promise.tried |= world.nodes[n].disk.rec.own == rec.own;
+        otherwise(world);
+    };
+    moves.store(label, &world, (n, rec), &counted, &uncounted);
 }
 
 fn start_write(moves: &mut Moves<'_>, which: usize) {
@@ -155,7 +160,11 @@ fn start_write(moves: &mut Moves<'_>, which: usize) {
         }
         base.nodes[n].disk.map |= bit;
     }
-    let before = world.visible(n, block).unwrap_or(0);
+    let before = if elsewhere_only {
+        world.nodes[1 - n].disk.cache[block]
+    } else {
+        here.disk.cache[block]
+    };
     if before != request.write {
         base.over[request.write as usize] |= world.over[before as usize] | 1 << before;
     }
@@ -295,12 +304,22 @@ fn acknowledge_early(moves: &mut Moves<'_>, which: usize) {
 
 fn hear(moves: &mut Moves<'_>, which: usize) {
     let n = moves.node;
-    let heard = match moves.from.nodes[n].requests[which].remote {
+    let request = moves.from.nodes[n].requests[which];
+    let heard = match request.remote {
         Side::Answered => Side::Done,
         Side::Failing => Side::Failed,
         _ => return,
     };
-    moves.add(Step::Hear, which as u8, |world| world.nodes[n].requests[which].remote = heard);
+    let late = moves.rules.is(Mutant::FailureHeardLate);
+    moves.add(Step::Hear, which as u8, |world| {
+        let here = &mut world.nodes[n];
+        here.requests[which].remote = heard;
+        if heard == Side::Failed && !late {
+            // At once, not only when the request is over: a point may come first.
+            let lost = if request.kind == Kind::Write { request.bit() } else { here.disk.map };
+            here.behind |= lost & !here.stale;
+        }
+    });
 }
 
 fn flush_here(moves: &mut Moves<'_>, which: usize) {
@@ -308,14 +327,18 @@ fn flush_here(moves: &mut Moves<'_>, which: usize) {
     if moves.from.nodes[n].requests[which].local != Side::Out {
         return;
     }
+    let failed = |world: &mut World| {
+        world.faulty = true;
+        world.nodes[n].requests[which].local = Side::Failed;
+    };
+    if moves.from.nodes[n].data_dead {
+        return moves.add(Step::FailHere, which as u8, failed);
+    }
     moves.add(Step::ApplyHere, which as u8, |world| {
         world.nodes[n].flush();
         world.nodes[n].requests[which].local = Side::Done;
     });
-    moves.spend(Event::FlushError, Step::FailHere, which as u8, |world| {
-        world.faulty = true;
-        world.nodes[n].requests[which].local = Side::Failed;
-    });
+    moves.spend(Event::FlushError, Step::FailHere, which as u8, failed);
 }
 
 fn flush_there(moves: &mut Moves<'_>, which: usize) {
@@ -323,13 +346,18 @@ fn flush_there(moves: &mut Moves<'_>, which: usize) {
     if moves.from.nodes[n].requests[which].remote != Side::Out {
         return;
     }
-    moves.add(Step::ApplyThere, which as u8, |world| {
-        world.nodes[o].flush();
-        world.nodes[n].requests[which].remote = Side::Answered;
-    });
-    if moves.from.budget.allows(Event::FlushError) {
+    let dead = moves.from.nodes[o].data_dead;
+    if !dead {
+        moves.add(Step::ApplyThere, which as u8, |world| {
+            world.nodes[o].flush();
+            world.nodes[n].requests[which].remote = Side::Answered;
+        });
+    }
+    if dead || moves.from.budget.allows(Event::FlushError) {
         let mut world = *moves.from;
-        world.budget.spend(Event::FlushError);
+        if !dead {
+            world.budget.spend(Event::FlushError);
+        }
         world.nodes[n].requests[which].remote = Side::Failing;
         fail_there(moves, (Step::FailThere, which as u8), &world);
     }
@@ -422,6 +450,7 @@ fn settle_flush(moves: &mut Moves<'_>, which: usize, local: Side, remote: Side) 
     let (n, rules) = (moves.node, moves.rules);
     let label = (Step::Settle, which as u8);
     let mut world = *moves.from;
+    let together = world.is_together(n);
     let here = &mut world.nodes[n];
     let (lacks, behind) = (here.lacks(), here.behind);
     if remote == Side::Failed && !rules.is(Mutant::FailedSecondaryUnmarked) {
@@ -438,7 +467,8 @@ fn settle_flush(moves: &mut Moves<'_>, which: usize, local: Side, remote: Side) 
         fail(&mut world, n, which);
     } else if lacks && remote == Side::Failed {
         fail(&mut world, n, which);
-    } else if lacks {
+    } else if lacks || (together && remote != Side::Failed) {
+        // Alone it would count, though the other is there again: both.
         here.requests[which].again();
     } else if !may_go_alone(rules, &world, n) {
         let recovers = world.is_together(n) && world.nodes[1 - n].record().lacks;

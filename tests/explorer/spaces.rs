@@ -1,60 +1,170 @@
-//! Bounded spaces.
-use std::time::Duration;
-use crate::rules::{Rules, Mode};
-use crate::search::{Limits, explore};
-use crate::world::{Budget, Event, Node, Rec, Spot, World};
+//! Bounded spaces: where a history begins and what may happen in it.
+//!
+//! Written as words, so that a table of them reads as what it is, and that one can be asked for by hand:
+//! `HAST_SPACE='events 4 writes 2 flushes 1 promote 2 cut 1' make explore`. `events` bounds all that
+//! fate and people do together; what a consumer asks for comes on top of it.
 
-pub fn used() -> World {
-    let rec = Rec { used: true, at: Spot { generation: 1, number: 1 }, ..Rec::default() };
+use std::time::Duration;
+
+use crate::rules::{Mode, Rules};
+use crate::search::{Limits, Report, explore};
+use crate::world::{Budget, Event, Node, Promise, Rec, Spot, World};
+
+/// A space, ready to be searched.
+#[derive(Clone, Copy, Debug)]
+pub struct Space {
+    pub rules: Rules,
+    pub first: World,
+    /// See `Limits::healed`.
+    pub healed: Option<u64>,
+}
+
+impl Space {
+    /// Reads one, as `events 4 writes 2 promote 2 cut 1 memsync`.
+    pub fn new(text: &str) -> Self {
+        let mut space = Self {
+            rules: Rules {
+                parallel: 1,
+                ..Rules::default()
+            },
+            first: used(),
+            healed: Some(7),
+        };
+        let mut budget = Budget::default();
+        let mut words = text.split_whitespace();
+        while let Some(word) = words.next() {
+            match word {
+                "memsync" => space.rules.mode = Mode::Memsync,
+                "async" => space.rules.mode = Mode::Async,
+                "two-at-once" => space.rules.parallel = 2,
+                "joining" => space.first = joining(),
+                "virgin" => space.first = virgin(),
+                "heal-each" => space.healed = Some(0),
+                "heal-none" => space.healed = None,
+                _ => {
+                    let times = words.next().and_then(|number| number.parse().ok());
+                    let times = times.unwrap_or_else(|| panic!("how often '{word}'?"));
+                    match word {
+                        "events" => budget.total = times,
+                        "writes" => budget.writes = times,
+                        "flushes" => budget.flushes = times,
+                        _ => budget = budget.with(event(word), times),
+                    }
+                }
+            }
+        }
+        space.first.budget = budget;
+        space
+    }
+
+    pub fn search(&self, states: usize, time: Duration) -> Report {
+        let limits = Limits {
+            states,
+            time,
+            healed: self.healed,
+        };
+        explore(&self.rules, &self.first, limits)
+    }
+}
+
+fn event(word: &str) -> Event {
+    match word {
+        "promote" => Event::Promote,
+        "force" => Event::Force,
+        "cut" => Event::Cut,
+        "disconnect" => Event::Disconnect,
+        "kill-primary" => Event::KillPrimary,
+        "kill-secondary" => Event::KillSecondary,
+        "write-error" => Event::WriteError,
+        "flush-error" => Event::FlushError,
+        "slot-error" => Event::SlotError,
+        "metadata-dies" => Event::MetadataDies,
+        "data-dies" => Event::DataDies,
+        "image" => Event::Image,
+        "put-back" => Event::PutBack,
+        "permit" => Event::Permit,
+        "discard" => Event::Discard,
+        _ => panic!("no event '{word}'"),
+    }
+}
+
+fn two(recs: [Rec; 2]) -> World {
     let mut world = World::default();
-    for node in &mut world.nodes {
-        *node = Node { up: true, permit: true, ..Node::default() };
+    for (node, rec) in world.nodes.iter_mut().zip(recs) {
+        *node = Node {
+            up: true,
+            permit: true,
+            ..Node::default()
+        };
         node.disk.rec = rec;
     }
     world
 }
 
-#[test]
-fn try_one() {
-    let spec = std::env::var("SPACE").unwrap_or_else(|_| "total=4,writes=2,flushes=1,promote=2,cuts=1,disc=1".to_owned());
-    let mut rules = Rules { parallel: 1, ..Rules::default() };
-    let mut world = used();
-    let mut limits = Limits { states: 60_000_000, time: Duration::from_secs(60), healed: Some(7) };
-    let mut b = Budget::default();
-    for (key, value) in spec.split(',').filter_map(|pair| pair.split_once('=')) {
-        let n: u64 = value.parse().unwrap();
-        let e = match key {
-            "total" => { b.total = n as u8; continue }
-            "writes" => { b.writes = n as u8; continue }
-            "flushes" => { b.flushes = n as u8; continue }
-            "parallel" => { rules.parallel = n as usize; continue }
-            "memsync" => { rules.mode = Mode::Memsync; continue }
-            "async" => { rules.mode = Mode::Async; continue }
-            "heal" => { limits.healed = (n != 9).then_some(n); continue }
-            "secs" => { limits.time = Duration::from_secs(n); continue }
-            "promote" => Event::Promote,
-            "force" => Event::Force,
-            "cuts" => Event::Cut,
-            "disc" => Event::Disconnect,
-            "kill" => Event::KillPrimary,
-            "skill" => Event::KillSecondary,
-            "wf" => Event::WriteError,
-            "ff" => Event::FlushError,
-            "slot" => Event::SlotError,
-            "meta" => Event::MetadataDies,
-            "dead" => Event::DataDies,
-            "snap" => Event::Image,
-            "restore" => Event::PutBack,
-            "permit" => Event::Permit,
-            "discard" => Event::Discard,
-            _ => panic!("{key}"),
-        };
-        b = b.with(e, n as u8);
-    }
-    world.budget = b;
-    let report = explore(&rules, &world, limits);
-    println!("{spec}: {} states, healed {}, depth {}, {:?}, end {}", report.states, report.healed, report.depth, report.time, report.to_the_end);
-    if let Some(fault) = report.fault {
-        println!("{:?} after {} steps\n{}", fault.wrong, fault.steps, fault.story);
-    }
+/// Both have been together, and are the same.
+fn used() -> World {
+    let at = Spot {
+        generation: 1,
+        number: 1,
+    };
+    let rec = Rec {
+        used: true,
+        at,
+        ..Rec::default()
+    };
+    two([rec, rec])
+}
+
+/// Both were just created.
+fn virgin() -> World {
+    two([Rec::default(); 2])
+}
+
+/// One was used alone; the other is new.
+fn joining() -> World {
+    let alone = Rec {
+        used: true,
+        own: 1,
+        ..Rec::default()
+    };
+    let mut world = two([alone, Rec::default()]);
+    world.writes = 1;
+    world.over[1] = 1;
+    let node = &mut world.nodes[0];
+    node.disk.cache = [1, 0];
+    node.disk.medium = [1, 0];
+    node.disk.map = 1;
+    node.promise = Promise {
+        held: [1, 0],
+        flushed: [1, 0],
+        alone: true,
+        alone_flushed: true,
+        tried: true,
+        ..Promise::default()
+    };
+    world
+}
+
+/// Several at once, a thread each; what comes back is in the order of the spaces.
+pub fn side_by_side<T: Send>(count: usize, play: impl Fn(usize) -> T + Sync) -> Vec<T> {
+    const THREADS: usize = 2;
+    let next = std::sync::atomic::AtomicUsize::new(0);
+    let found = std::sync::Mutex::new(vec![]);
+    std::thread::scope(|scope| {
+        for _ in 0..THREADS {
+            scope.spawn(|| {
+                loop {
+                    let which = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                    if which >= count {
+                        break;
+                    }
+                    let played = play(which);
+                    found.lock().expect("no thread died").push((which, played));
+                }
+            });
+        }
+    });
+    let mut found = found.into_inner().expect("no thread died");
+    found.sort_by_key(|(which, _)| *which);
+    found.into_iter().map(|(_, played)| played).collect()
 }

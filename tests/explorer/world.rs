@@ -63,6 +63,8 @@ pub struct Promise {
     pub tried: bool,
     /// In the middle of a copy onto it.
     pub mixture: bool,
+    /// A full point may be on its disk, though writing it failed.
+    pub maybe_full: bool,
 }
 
 /// An image of a component, which somebody may put back.
@@ -126,6 +128,8 @@ pub struct Request {
     pub local: Side,
     pub remote: Side,
     pub acknowledged: bool,
+    /// The connection broke since the other node was heard to have it.
+    pub apart: bool,
     /// What a flush makes safe: what was acknowledged when it was issued.
     pub covers: [u8; BLOCKS],
 }
@@ -144,6 +148,7 @@ impl Request {
         self.stage = Stage::Waiting;
         self.local = Side::Unused;
         self.remote = Side::Unused;
+        self.apart = false;
     }
 }
 
@@ -189,6 +194,7 @@ impl Node {
 
     pub fn set_record(&mut self, rec: Rec) {
         self.disk.rec = rec;
+        self.promise.maybe_full = false;
         self.unsure = false;
         self.told = Rec::default();
     }
@@ -415,7 +421,12 @@ impl World {
     pub fn elsewhere(&self, node: usize, block: usize) -> Option<u8> {
         let other = &self.nodes[1 - node];
         let current = self.nodes[node].behind & (1 << block) == 0 && !other.record().lacks;
-        (self.is_together(node) && current && !other.data_dead).then(|| other.disk.cache[block])
+        // Behind what was sent there before.
+        let sent = self.nodes[node].requests.iter().find(|request| {
+            request.is_running_on(block) && matches!(request.remote, Side::Out | Side::Received)
+        });
+        let found = sent.map_or(other.disk.cache[block], |request| request.write);
+        (self.is_together(node) && current && !other.data_dead).then_some(found)
     }
 
     pub fn accuse(&mut self, wrong: Wrong) {
