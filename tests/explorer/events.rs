@@ -5,6 +5,7 @@ use crate::judge;
 use crate::meetings::separate;
 use crate::mutants::Mutant;
 use crate::naming::unused_generation;
+use crate::product;
 use crate::rules::{Moves, Rules, Step};
 use crate::world::{
     ALL, BLOCKS, Event, Image, Kind, Making, Node, Promise, Rec, Request, Side, Spot, Stage, WRITES,
@@ -167,7 +168,12 @@ pub fn close(world: &mut World, n: usize) {
 pub fn promote(moves: &mut Moves<'_>) {
     let (n, rules, world) = (moves.node, moves.rules, moves.from);
     let (here, there) = (&world.nodes[n], &world.nodes[1 - n]);
-    let rec = here.record();
+    let mut rec = here.record();
+    if there.up && rules.mutant != Some(Mutant::PromotedWithoutAsking) {
+        // The other's record may say that a full point was made, which this node did not hear.
+        rec = product::resolved(&rec, &there.record());
+    }
+    let completed = here.record().lacks && !rec.lacks;
     let served = world.is_served(n) && there.up && !rules.is(Mutant::ConnectedPromoted);
     let lacks = rec.lacks && !rules.is(Mutant::LackingPromoted);
     let dead = here.meta_dead && !rules.is(Mutant::PromotedWithDeadMetadata);
@@ -181,6 +187,9 @@ pub fn promote(moves: &mut Moves<'_>) {
     world.budget.spend(Event::Promote);
     separate(&mut world);
     let takes = |world: &mut World| {
+        if completed {
+            judge::completed(world, n);
+        }
         take_over(rules, world, n);
         judge::promoted(world, n);
     };
@@ -289,6 +298,7 @@ fn disk(moves: &mut Moves<'_>) {
         moves.spend(Event::MetadataDies, Step::MetadataDies, 0, |world| {
             world.nodes[n].meta_dead = true;
             world.faulty = true;
+            world.unwritten = true;
         });
     }
     if !here.data_dead {

@@ -117,7 +117,8 @@ impl Healing<'_> {
         if world.link.phase == Phase::Together {
             let here = &world.nodes[world.link.primary as usize];
             let rests = world.link.reached && here.behind == 0 && here.stale == 0;
-            return if rests { Help::AtRest } else { Help::None(Wrong::Stuck) };
+            let complete = world.nodes.iter().all(|node| !node.record().lacks);
+            return if rests && complete { Help::AtRest } else { Help::None(Wrong::Stuck) };
         }
         match primaries {
             [true, true] => self.two_primaries(),
@@ -181,8 +182,10 @@ impl Healing<'_> {
             }
         }
         let world = &self.world;
-        if world.forced || world.rolled_back || world.faulty {
+        if world.forced || world.rolled_back || world.unwritten {
             Help::AtRest
+        } else if world.faulty {
+            Help::None(Wrong::BothLack)
         } else {
             Help::None(Wrong::RefusedWithoutReason)
         }
@@ -269,6 +272,8 @@ impl Healing<'_> {
         });
         if complete && refusal != Refusal::CompleteCopyGone {
             Help::None(Wrong::Stuck)
+        } else if !complete && !world.unwritten {
+            Help::None(Wrong::BothLack)
         } else {
             Help::AtRest
         }

@@ -39,6 +39,9 @@ pub fn promoted(world: &mut World, n: usize) {
     if here.promise.mixture {
         world.accuse(Wrong::MixturePromoted);
     }
+    if here.promise.older && !here.meta_dead {
+        world.accuse(Wrong::OlderPromoted);
+    }
 }
 
 /// Forced: what is here is what counts from now on.
@@ -59,13 +62,12 @@ pub fn forced(world: &mut World, n: usize) {
     };
 }
 
-/// A record that said `lacks` comes to say, by what the other's settles, that it does not.
+/// A record that said `lacks` comes to say, by what the other's settles, that it does not: what it
+/// promises was settled when the full point was stored.
 pub fn completed(world: &mut World, n: usize) {
-    let there = world.nodes[1 - n].promise;
     let here = &mut world.nodes[n].promise;
     here.mixture = false;
-    here.held = there.held;
-    here.flushed = there.flushed;
+    here.older = false;
 }
 
 /// Node `source` is taken as the source; blocks of `spared` are not copied from it.
@@ -188,29 +190,28 @@ pub fn copy(world: &mut World, from: usize, onto: usize) {
     }
 }
 
-/// The secondary says from here on that it is complete.
+/// The secondary says from here on that it is complete; the primary as soon as it hears of it.
 pub fn full_stored(world: &mut World, n: usize, o: usize) {
-    let (ours, theirs) = (world.nodes[n].promise, world.nodes[o].promise);
-    let link = world.link;
-    for block in (0..BLOCKS).filter(|block| ours.early & (1 << block) == 0) {
-        let takes = |ours, theirs| {
-            !link.secondary_is_source || (link.lean && world.holds(ours, theirs))
-        };
-        let held = takes(ours.held[block], theirs.held[block]);
-        let flushed = takes(ours.flushed[block], theirs.flushed[block]);
-        let there = &mut world.nodes[o].promise;
-        if held {
-            there.held[block] = ours.held[block];
-        }
-        if flushed {
-            there.flushed[block] = ours.flushed[block];
-        }
-    }
+    share(world, n);
     world.nodes[o].promise.mixture = false;
+    world.nodes[o].promise.older = false;
     for node in &mut world.nodes {
         for promise in [&mut node.promise, &mut node.image.promise] {
             promise.alone = false;
             promise.alone_flushed = false;
+        }
+    }
+}
+
+/// Both promise what either did, but what async acknowledged before the other had it.
+fn share(world: &mut World, n: usize) {
+    let (ours, theirs) = (world.nodes[n].promise, world.nodes[1 - n].promise);
+    for block in (0..BLOCKS).filter(|block| ours.early & (1 << block) == 0) {
+        let held = later(world, ours.held[block], theirs.held[block]);
+        let flushed = later(world, ours.flushed[block], theirs.flushed[block]);
+        for node in &mut world.nodes {
+            node.promise.held[block] = held;
+            node.promise.flushed[block] = flushed;
         }
     }
 }
@@ -223,22 +224,14 @@ pub fn reached(world: &mut World, n: usize) {
         if !busy && world.nodes[n].disk.cache[block] != world.nodes[o].disk.cache[block] {
             world.accuse(Wrong::UpToDateThoughDifferent);
         }
-        let (ours, theirs) = (world.nodes[n].promise, world.nodes[o].promise);
-        let held = later(world, ours.held[block], theirs.held[block]);
-        let flushed = later(world, ours.flushed[block], theirs.flushed[block]);
-        if ours.early & (1 << block) != 0 {
-            continue;
-        }
-        for node in &mut world.nodes {
-            node.promise.held[block] = held;
-            node.promise.flushed[block] = flushed;
-        }
     }
+    share(world, n);
     for node in &mut world.nodes {
         node.promise.alone = false;
         node.promise.alone_flushed = false;
         node.promise.tried = false;
         node.promise.mixture = false;
+        node.promise.older = false;
     }
 }
 

@@ -52,6 +52,9 @@ fn connect(moves: &mut Moves<'_>) {
         Ok(agreement) if agreement.source == Source::Primary => {
             moves.add(Step::Connect, 0, |world| {
                 judge::source(world, n, 0);
+                // A full point was made after all: nothing is missing here.
+                world.nodes[n].stale = 0;
+                world.nodes[n].leans = false;
                 world.link = agreed(world, n, agreement.scope);
             });
         }
@@ -119,6 +122,7 @@ fn supersede(moves: &mut Moves<'_>, step: Step, newer: bool) {
     let mut world = *moves.from;
     world.nodes[n].superseded = true;
     world.nodes[n].drop_requests();
+    world.nodes[n].promise.older |= newer && !world.nodes[n].meta_dead;
     if !newer || rules.is(Mutant::SupersededUnmarked) {
         return moves.push(step, 1, world);
     }
@@ -130,7 +134,7 @@ fn supersede(moves: &mut Moves<'_>, step: Step, newer: bool) {
         judge::completed(&mut world, n);
     }
     rec.lacks = true;
-    moves.store((step, 2), &world, (n, rec), &|_| (), &|_| ());
+    moves.store((step, 2), &world, (n, rec), &|_| (), &|world| world.nodes[n].promise.older = false);
 }
 
 fn merge_maps(moves: &mut Moves<'_>) {
@@ -169,7 +173,9 @@ fn propose(moves: &mut Moves<'_>) {
             world.nodes[n].promise.flushed = [0; BLOCKS];
         }
     }
-    let leads = world.nodes[n].stale != 0;
+    // Until a full point, not only while something is left to fetch.
+    let leads = world.nodes[n].stale != 0
+        || (rec.lacks && !rules.is(Mutant::LeadsOnlyWhileFetching));
     let base = if rules.is(Mutant::NextOverwrittenUnresolved) { old } else { rec };
     let (mut next, point) = product::propose(&world, &base, &source, false, leads);
     if rules.is(Mutant::NoNext) {
@@ -237,7 +243,8 @@ fn store(moves: &mut Moves<'_>) {
 fn finish(moves: &mut Moves<'_>) {
     let (n, world) = (moves.node, moves.from);
     let old = world.nodes[n].record();
-    let own = if world.nodes[n].fresh { old.own } else { 0 };
+    let keeps = moves.rules.is(Mutant::OwnKeptAfterProposal);
+    let own = if world.nodes[n].fresh && !keeps { old.own } else { 0 };
     let mut held = old;
     let rec = product::made(&old, &told(world, n, Copy::Unchanged, &mut held), own, true);
     moves.store(

@@ -113,8 +113,9 @@ fn begin(moves: &mut Moves<'_>) {
     let (here, there) = (&world.nodes[n], &world.nodes[o]);
     // Answers come in order: what failed before the flush is heard before the flush's answer. And what
     // that comes to counts in this point, not after it, unless it is held for want of a permit.
+    let late = moves.rules.is(Mutant::FailureHeardLate);
     let unsettled = |request: &Request| {
-        request.remote == Side::Failing || (request.remote == Side::Failed && here.permit)
+        request.remote == Side::Failing || (request.remote == Side::Failed && here.permit && !late)
     };
     if here.requests.iter().any(unsettled) || here.data_dead {
         return;
@@ -269,7 +270,7 @@ fn store(moves: &mut Moves<'_>) {
     let (n, o, rules, world) = (moves.node, 1 - moves.node, moves.rules, moves.from);
     let link = world.link;
     let refused = link.failed && !rules.is(Mutant::FullNotRefused);
-    if refused || (link.full && !is_complete(world, n)) {
+    if refused {
         return moves.add(Step::StorePoint, 9, |world| {
             let leads = world.link.leads;
             forget(world);
@@ -308,7 +309,8 @@ fn store(moves: &mut Moves<'_>) {
 fn finish(moves: &mut Moves<'_>) {
     let (n, rules, world) = (moves.node, moves.rules, moves.from);
     let (link, old) = (world.link, world.nodes[n].record());
-    let own = if world.nodes[n].fresh { old.own } else { 0 };
+    let keeps = rules.is(Mutant::OwnKeptAfterProposal);
+    let own = if world.nodes[n].fresh && !keeps { old.own } else { 0 };
     let told = Told {
         point: link.point,
         copy: copy(rules, world),
@@ -340,10 +342,9 @@ fn finished(world: &mut World, n: usize) {
     if link.full && here.stale == 0 {
         here.leans = false;
         world.link.reached = true;
-        if !link.failed && world.nodes[n].behind == 0 {
+        here.promise.mixture = false;
+        if !link.failed && here.behind == 0 {
             judge::reached(world, n);
-        } else if link.secondary_is_source {
-            world.nodes[n].promise.mixture = false;
         }
     }
     forget(world);

@@ -163,6 +163,7 @@ impl Moves<'_> {
             let mut world = *base;
             world.budget.spend(Event::SlotError);
             world.faulty = true;
+            world.unwritten = true;
             let node = &mut world.nodes[whose];
             node.told = node.record();
             node.unsure = true;

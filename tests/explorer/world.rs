@@ -63,6 +63,8 @@ pub struct Promise {
     pub tried: bool,
     /// In the middle of a copy onto it.
     pub mixture: bool,
+    /// It was told that the other is newer.
+    pub older: bool,
     /// A full point may be on its disk, though writing it failed.
     pub maybe_full: bool,
 }
@@ -368,6 +370,10 @@ pub enum Wrong {
     MixtureTaken,
     /// Copied onto a node that does not know, durably, that it lacks something.
     CopiedUnmarked,
+    /// Each lacks something that only the other has, and both records could be written.
+    BothLack,
+    /// Promoted unforced, though it had been told that the other is newer.
+    OlderPromoted,
     /// Acknowledged alone without a permit.
     AloneWithoutPermit,
 }
@@ -386,6 +392,8 @@ pub struct World {
     pub rolled_back: bool,
     /// A disk failed.
     pub faulty: bool,
+    /// A record could not be written.
+    pub unwritten: bool,
     pub wrong: Option<Wrong>,
 }
 
