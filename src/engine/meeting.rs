@@ -158,12 +158,7 @@ struct Meeting {
 
 impl Meeting {
     fn with_a_fresh_secondary(&self, virgin: bool) -> Verdict {
-        let scope = if virgin { Scope::Marked } else { Scope::Everything };
-        if self.primary.lacks {
-            Err(Refusal::CompleteCopyGone)
-        } else {
-            from_primary(scope, None)
-        }
+        self.from_primary(if virgin { Scope::Marked } else { Scope::Everything })
     }
 
     fn by_records(&self) -> Verdict {
@@ -178,7 +173,7 @@ impl Meeting {
             (Some(here), Some(there)) if here == there => self.at_the_same_point(),
             (_, Some(there)) if ours.has_passed(there) => self.secondary_older(),
             (Some(here), _) if theirs.has_passed(here) => self.primary_older(),
-            (here, _) => self.strangers(here),
+            (here, there) => self.strangers(here, there),
         }
     }
 
@@ -224,11 +219,12 @@ impl Meeting {
     }
 
     /// Neither knows the other's point.
-    fn strangers(&self, here: Option<Point>) -> Verdict {
+    fn strangers(&self, here: Option<Point>, there: Option<Point>) -> Verdict {
         match (self.primary.lacks, self.secondary.lacks) {
             (true, true) => Err(Refusal::BothLack),
             // Forced: what is there is the truth, and the other has none to set against it.
             (false, true) if here.is_none() => from_primary(Scope::Everything, None),
+            (true, false) if there.is_none() => self.from_secondary(Scope::Everything, None),
             _ => Err(Refusal::SplitBrain),
         }
     }
@@ -246,19 +242,21 @@ impl Meeting {
             (true, _, false, false) => (Source::Secondary, Scope::Everything),
             _ => (Source::Primary, Scope::Everything),
         };
+        // Counters that went backwards are not the other's that this node's consumer wrote to.
+        let leans = self.leans && self.primary.lacks && scope == Scope::Marked;
         match source {
-            Source::Primary if self.primary.lacks => Err(Refusal::CompleteCopyGone),
-            Source::Primary => from_primary(scope, None),
-            Source::Secondary if self.leans => self.from_the_one_leant_on(scope),
+            Source::Primary => self.from_primary(scope),
+            Source::Secondary if leans && !self.secondary.lacks => from_secondary(scope, None),
             Source::Secondary => self.from_secondary(scope, None),
         }
     }
 
-    fn from_the_one_leant_on(&self, scope: Scope) -> Verdict {
-        if self.secondary.lacks {
-            Err(Refusal::BothLack)
-        } else {
-            from_secondary(scope, None)
+    /// The primary is the source, if it is complete.
+    fn from_primary(&self, scope: Scope) -> Verdict {
+        match (self.primary.lacks, self.secondary.lacks) {
+            (true, true) => Err(Refusal::BothLack),
+            (true, false) => Err(Refusal::CompleteCopyGone),
+            (false, _) => from_primary(scope, None),
         }
     }
 
