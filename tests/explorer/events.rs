@@ -88,6 +88,7 @@ pub fn leave(here: &mut Node) {
     here.uncovered = 0;
     here.fresh = false;
     here.leans = false;
+    here.resumed = false;
     here.seen = [0; BLOCKS];
     here.drop_requests();
 }
@@ -178,8 +179,10 @@ pub fn promote(moves: &mut Moves<'_>) {
     let lacks = rec.lacks && !rules.is(Mutant::LackingPromoted);
     let dead = here.meta_dead && !rules.is(Mutant::PromotedWithDeadMetadata);
     let fresh = rec.at == Spot::default() && rec.own == 0;
-    let virgin = !rec.used && !there.record().used;
-    let refused = served || lacks || dead || (fresh && !virgin) || here.has_received();
+    // Nothing was ever written here: it may be promoted where that is so on both, or was before.
+    let virgin = rec.used || !there.record().used;
+    let drained = !here.has_received() || rules.is(Mutant::PromotedBeforeDrained);
+    let refused = served || lacks || dead || (fresh && !virgin) || !drained;
     if refused || !world.budget.allows(Event::Promote) || here.primary || !here.up {
         return;
     }
@@ -208,6 +211,7 @@ fn take_over(rules: &Rules, world: &mut World, n: usize) {
     here.behind = here.disk.map;
     here.fresh = false;
     here.leans = false;
+    here.resumed = false;
     // What the other has of this, or has lost, nobody knows.
     here.uncovered = if rules.is(Mutant::FreshPrimaryFlushNotCounted) { here.disk.map } else { ALL };
     here.unsure = false;
@@ -320,6 +324,7 @@ fn cut(world: &mut World, n: usize, kept: u8) {
             here.disk.cache[block] = here.disk.medium[block];
         }
     }
+    let left = here.disk.cache;
     here.promise.held = here.promise.flushed;
     here.promise.alone = here.promise.alone_flushed;
     *here = Node {
@@ -329,6 +334,10 @@ fn cut(world: &mut World, n: usize, kept: u8) {
         permit: true,
         ..Node::default()
     };
+    let other = &mut world.nodes[1 - n];
+    for block in (0..BLOCKS).filter(|_| other.resumed) {
+        other.seen[block] |= 1 << left[block];
+    }
 }
 
 /// An image is as a power cut that kept everything. While a point is proposed none is taken: what it
@@ -376,6 +385,7 @@ fn kill_primary(world: &mut World, n: usize) {
         here.stale = here.disk.map;
         here.behind = 0;
         here.leans = true;
+        here.resumed = true;
         for block in (0..BLOCKS).filter(|block| old.behind & (1 << block) != 0) {
             here.seen[block] |= 1 << there[block];
         }

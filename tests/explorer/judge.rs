@@ -145,7 +145,8 @@ pub fn write_early(world: &mut World, n: usize, which: usize) {
 
 pub fn flush(world: &mut World, n: usize, which: usize, both: bool) {
     let here = world.nodes[n];
-    let covers = here.requests[which].covers;
+    let request = here.requests[which];
+    let covers = request.covers;
     for block in 0..BLOCKS {
         let newer = world.holds(covers[block], here.promise.flushed[block]);
         if newer && here.promise.early & (1 << block) == 0 {
@@ -153,7 +154,7 @@ pub fn flush(world: &mut World, n: usize, which: usize, both: bool) {
         }
         let there = world.nodes[1 - n];
         let promises = !there.record().lacks && !there.promise.mixture;
-        if both && promises && world.holds(there.promise.held[block], covers[block]) {
+        if both && !request.apart && promises && world.holds(there.promise.held[block], covers[block]) {
             let newer = world.holds(covers[block], there.promise.flushed[block]);
             if newer {
                 world.nodes[1 - n].promise.flushed[block] = covers[block];

@@ -142,6 +142,7 @@ fn merge_maps(moves: &mut Moves<'_>) {
     if moves.from.nodes[n].meta_dead {
         return moves.add(Step::MergeMaps, 4, separate);
     }
+    let early = moves.rules.is(Mutant::ClearsBeforePoint);
     moves.add(Step::MergeMaps, 0, |world| {
         let there = world.nodes[1 - n].disk.map;
         let here = &mut world.nodes[n];
@@ -150,6 +151,9 @@ fn merge_maps(moves: &mut Moves<'_>) {
             here.behind = (here.behind | here.disk.map) & !here.stale;
         } else if !link.secondary_is_source {
             here.behind |= link.union;
+        }
+        if early {
+            world.nodes[1 - n].disk.map = 0;
         }
         world.link.phase = Phase::Merged;
     });
@@ -254,6 +258,7 @@ fn finish(moves: &mut Moves<'_>) {
         &|world| {
             world.nodes[n].image.untold &= old.at == rec.at;
             world.nodes[n].leans |= world.nodes[n].lacks();
+            world.nodes[n].resumed = false;
             world.link.phase = Phase::Together;
             world.link.point = Spot::default();
         },

@@ -48,7 +48,6 @@ pub fn copies(moves: &mut Moves<'_>) {
 
 fn copied(world: &mut World, n: usize, bit: u8) {
     world.nodes[n].uncovered |= bit;
-    world.link.cover &= !bit;
     world.link.since |= bit;
 }
 
@@ -334,7 +333,7 @@ fn finish(moves: &mut Moves<'_>) {
 
 fn finished(world: &mut World, n: usize) {
     let link = world.link;
-    let covered = link.cover & coverable(world, n);
+    let covered = link.cover & !link.since & coverable(world, n);
     let here = &mut world.nodes[n];
     here.image.untold = false;
     here.disk.map &= !covered;

@@ -61,7 +61,9 @@ pub fn steps(moves: &mut Moves<'_>) {
 }
 
 pub fn may_go_alone(rules: &Rules, world: &World, n: usize) -> bool {
-    (world.nodes[n].permit || rules.is(Mutant::PermitIgnored)) && !world.nodes[n].lacks()
+    let here = &world.nodes[n];
+    let complete = !here.lacks() || rules.is(Mutant::LackingGoesAlone);
+    (here.permit || rules.is(Mutant::PermitIgnored)) && complete
 }
 
 /// Whether the other has to hear, durably, that it lacks something before anything reaches it.
@@ -82,7 +84,7 @@ pub fn may_lead(rules: &Rules, world: &World, n: usize) -> bool {
     let rec = here.record();
     let unheard = here.requests.iter().any(|request| request.remote == Side::Failing);
     world.is_together(n)
-        && here.behind == 0
+        && (here.behind == 0 || rules.is(Mutant::LeadWhileBehind))
         && (unheard || !there.record().lacks)
         && (rec.own == 0 || rec.lacks || rules.is(Mutant::LeadWithOwn))
         && !here.meta_dead
@@ -168,6 +170,7 @@ fn start_write(moves: &mut Moves<'_>, which: usize) {
     if before != request.write {
         base.over[request.write as usize] |= world.over[before as usize] | 1 << before;
     }
+    let forgets = rules.is(Mutant::MarksGoThoughWritten);
     let begin = |world: &mut World| {
         let here = &mut world.nodes[n];
         here.requests[which].stage = Stage::Running;
@@ -176,8 +179,9 @@ fn start_write(moves: &mut Moves<'_>, which: usize) {
         here.uncovered |= bit;
         here.image.untold |= here.image.taken && together;
         if together {
-            world.link.cover &= !bit;
-            world.link.since |= bit;
+            if !forgets {
+                world.link.since |= bit;
+            }
         } else {
             here.behind |= bit;
             here.promise.tried = true;
@@ -198,7 +202,7 @@ fn start_flush(moves: &mut Moves<'_>, which: usize) {
     let waits = world.is_meeting(n)
         || (!together && !may_go_alone(rules, world, n))
         || (here.is_leading() && !rules.is(Mutant::LeadWithoutDrain))
-        || (here.lacks() && here.behind != 0);
+        || (here.lacks() && here.behind != 0 && !rules.is(Mutant::FlushWhileOtherBehind));
     if !waits {
         moves.add(Step::Start, which as u8, |world| {
             let request = &mut world.nodes[n].requests[which];
@@ -236,7 +240,8 @@ fn write_there(moves: &mut Moves<'_>, which: usize) {
     let there = moves.from.nodes[o];
     let request = here.requests[which];
     let block = request.block as usize;
-    if request.remote == Side::Out && rules.mode == Mode::Memsync && !here.lacks() {
+    let reliable = !here.lacks() || rules.is(Mutant::MemsyncWhileLeaning);
+    if request.remote == Side::Out && rules.mode == Mode::Memsync && reliable {
         moves.add(Step::Receive, which as u8, |world| {
             world.nodes[o].received[block] = request.write;
             world.nodes[n].requests[which].remote = Side::Received;
@@ -430,11 +435,15 @@ fn only_here(moves: &mut Moves<'_>, which: usize) {
 fn only_there(moves: &mut Moves<'_>, which: usize) {
     let (n, rules) = (moves.node, moves.rules);
     let leads = may_lead(rules, moves.from, n);
+    let (unmarked, before) = (rules.is(Mutant::FailedHereNotBehind), moves.from.nodes[n].behind);
     moves.add(Step::Settle, which as u8, |world| {
         if leads {
             world.nodes[n].requests[which].stage = Stage::Leading;
         } else {
             fail_behind(world, n, which);
+            if unmarked {
+                world.nodes[n].behind = before;
+            }
         }
     });
 }
@@ -451,6 +460,7 @@ fn settle_flush(moves: &mut Moves<'_>, which: usize, local: Side, remote: Side) 
     let label = (Step::Settle, which as u8);
     let mut world = *moves.from;
     let together = world.is_together(n);
+    let careless = rules.is(Mutant::FlushWhileOtherBehind);
     let here = &mut world.nodes[n];
     let (lacks, behind) = (here.lacks(), here.behind);
     if remote == Side::Failed && !rules.is(Mutant::FailedSecondaryUnmarked) {
@@ -460,7 +470,7 @@ fn settle_flush(moves: &mut Moves<'_>, which: usize, local: Side, remote: Side) 
     let counts = counts && !rules.is(Mutant::FlushAloneNeverCounts);
     if local == Side::Failed {
         fail(&mut world, n, which);
-    } else if remote == Side::Done && lacks && behind != 0 {
+    } else if remote == Side::Done && lacks && behind != 0 && !careless {
         here.requests[which].again();
     } else if remote == Side::Done {
         judge::flush(&mut world, n, which, true);

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::rules::{Mode, Rules};
 use crate::search::{Limits, Report, explore};
-use crate::world::{Budget, Event, Node, Promise, Rec, Spot, World};
+use crate::world::{ALL, Budget, Event, Node, Promise, Rec, Spot, World};
 
 /// A space, ready to be searched.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +39,7 @@ impl Space {
                 "two-at-once" => space.rules.parallel = 2,
                 "joining" => space.first = joining(),
                 "virgin" => space.first = virgin(),
+                "leaning" => space.first = leaning(),
                 "heal-each" => space.healed = Some(0),
                 "heal-none" => space.healed = None,
                 _ => {
@@ -142,6 +143,29 @@ fn joining() -> World {
         tried: true,
         ..Promise::default()
     };
+    world
+}
+
+/// A primary whose disk failed a write that the other has, and that lost its connection since.
+fn leaning() -> World {
+    let mut world = used();
+    world.writes = 1;
+    world.over[1] = 1;
+    world.faulty = true;
+    for node in &mut world.nodes {
+        node.promise.held = [1, 0];
+    }
+    world.nodes[1].disk.cache = [1, 0];
+    world.nodes[1].disk.medium = [1, 0];
+    let node = &mut world.nodes[0];
+    node.disk.rec.lacks = true;
+    node.disk.map = 1;
+    node.stale = 1;
+    node.uncovered = ALL;
+    node.primary = true;
+    node.open = true;
+    node.leans = true;
+    node.seen = [1 << 1, 1];
     world
 }
 

@@ -181,6 +181,9 @@ pub struct Node {
     pub fresh: bool,
     /// This worker's device was written to while it relied on the other node.
     pub leans: bool,
+    /// It took over from a worker that leaned, and has not met the other since: what the other had not
+    /// flushed when that worker died, the two failures together may lose.
+    pub resumed: bool,
     pub requests: [Request; REQUESTS],
     /// As secondary, memsync and async: writes in memory.
     pub received: [u8; BLOCKS],
