@@ -29,7 +29,8 @@ pub fn steps(moves: &mut Moves<'_>, fate: bool) {
             Phase::Stored => finish(moves),
             Phase::Apart | Phase::Together => {}
         }
-        if link.clears && matches!(link.phase, Phase::Stored | Phase::Together) {
+        let early = link.phase == Phase::Agreed && moves.rules.is(Mutant::ClearsBeforeMerged);
+        if link.clears && matches!(link.phase, Phase::Stored | Phase::Together) || early {
             let other = 1 - moves.node;
             moves.add(Step::ClearMap, 0, |world| {
                 world.nodes[other].disk.map = 0;
@@ -142,7 +143,6 @@ fn merge_maps(moves: &mut Moves<'_>) {
     if moves.from.nodes[n].meta_dead {
         return moves.add(Step::MergeMaps, 4, separate);
     }
-    let early = moves.rules.is(Mutant::ClearsBeforePoint);
     moves.add(Step::MergeMaps, 0, |world| {
         let there = world.nodes[1 - n].disk.map;
         let here = &mut world.nodes[n];
@@ -151,9 +151,6 @@ fn merge_maps(moves: &mut Moves<'_>) {
             here.behind = (here.behind | here.disk.map) & !here.stale;
         } else if !link.secondary_is_source {
             here.behind |= link.union;
-        }
-        if early {
-            world.nodes[1 - n].disk.map = 0;
         }
         world.link.phase = Phase::Merged;
     });
@@ -272,8 +269,11 @@ pub fn separate(world: &mut World) {
         return;
     }
     let n = world.link.primary as usize;
-    for request in &mut world.nodes[n].requests {
+    let here = &mut world.nodes[n];
+    for request in &mut here.requests {
         if request.stage == Stage::Leading {
+            // The other has it, but not for sure: what is there is not what is here.
+            here.behind |= request.bit() & !here.stale;
             request.again();
         }
         if request.stage == Stage::Running && !request.remote.is_settled() {

@@ -43,7 +43,7 @@ pub enum Mutant {
     SupersededKeepsNext,
     UnsureMeets,
     MemsyncWhileLeaning,
-    ClearsBeforePoint,
+    ClearsBeforeMerged,
     LeadWhileBehind,
     LackingGoesAlone,
     MarksGoThoughWritten,
@@ -63,8 +63,6 @@ pub const NOTICED: &[(Mutant, &str, usize)] = &[
     (Mutant::OwnKeptAfterProposal, "events 4 writes 2 promote 2 disconnect 2", 1000),
     (Mutant::KilledSecondaryUnmarked, "events 4 writes 2 promote 2 kill-secondary 1 cut 1 memsync", 1000),
     (Mutant::LackingPromoted, "events 4 writes 2 promote 2 disconnect 1 cut 1", 1000),
-    (Mutant::ConnectedPromoted, "events 4 writes 2 flushes 1 promote 2 disconnect 1", 1000),
-    (Mutant::PromotedWithDeadMetadata, "events 4 writes 2 flushes 1 promote 2 metadata-dies 1 cut 1", 1000),
     (Mutant::PromotedWithoutAsking, "leaning events 3 writes 1 write-error 1 promote 1 cut 1", 1000),
     (Mutant::ForceKeepsAt, "events 4 writes 1 promote 2 force 1 disconnect 1 cut 1", 1000),
     (Mutant::TargetUnmarkedAtMeeting, "events 4 writes 2 promote 2 disconnect 2 cut 1", 1000),
@@ -91,14 +89,32 @@ pub const NOTICED: &[(Mutant, &str, usize)] = &[
     (Mutant::LiveLeanForgetsItsSets, "leaning events 2 writes 1 disconnect 1 write-error 1", 1000),
     (Mutant::SourceNotFlushed, "leaning events 2 writes 1 kill-primary 1 cut 1", 1000),
     (Mutant::SupersededUnmarked, "events 4 writes 1 promote 3 disconnect 1", 1000),
-    (Mutant::SupersededKeepsNext, "events 5 writes 1 promote 2 disconnect 1 permit 1 cut 1", 1000),
     (Mutant::UnsureMeets, "events 4 writes 1 promote 2 slot-error 1 cut 1", 1000),
     (Mutant::MemsyncWhileLeaning, "leaning events 2 writes 1 kill-secondary 1 memsync disconnect 1", 1000),
-    (Mutant::ClearsBeforePoint, "events 4 writes 1 promote 2 disconnect 1 cut 1", 1000),
+    (Mutant::ClearsBeforeMerged, "events 4 writes 1 promote 2 disconnect 1 cut 1", 1000),
     (Mutant::LeadWhileBehind, "leaning events 2 writes 1 write-error 1 disconnect 1", 1000),
     (Mutant::LackingGoesAlone, "leaning events 2 writes 1 cut 1 promote 1", 1000),
-    (Mutant::MarksGoThoughWritten, "events 3 writes 1 promote 2 cut 1", 1000),
+    (Mutant::MarksGoThoughWritten, "events 3 writes 2 promote 1 cut 1", 1000),
     (Mutant::FailedHereNotBehind, "events 4 writes 2 promote 2 write-error 1 cut 1", 1000),
-    (Mutant::FlushWhileOtherBehind, "leaning events 2 writes 1 flushes 1 write-error 1 cut 1", 1000),
+    (Mutant::FlushWhileOtherBehind, "leaning events 2 writes 1 flushes 1 cut 1 kill-primary 1", 1000),
     (Mutant::PromotedBeforeDrained, "events 3 writes 1 promote 2 disconnect 1 memsync", 1000),
+];
+
+/// Conditions whose loss nothing here notices: why, and where it was looked for.
+pub const UNNOTICED: &[(Mutant, &str, &str)] = &[
+    (
+        Mutant::ConnectedPromoted,
+        "a policy: the two notice each other and report what diverged",
+        "events 4 writes 2 flushes 1 promote 2 disconnect 1",
+    ),
+    (
+        Mutant::PromotedWithDeadMetadata,
+        "a policy: such a node can begin nothing alone",
+        "events 4 writes 2 flushes 1 promote 2 metadata-dies 1 cut 1",
+    ),
+    (
+        Mutant::SupersededKeepsNext,
+        "its `lacks` is taken back only at a meeting with the node that is newer, which is the source there",
+        "events 5 writes 1 promote 2 disconnect 1 permit 1 cut 1",
+    ),
 ];
