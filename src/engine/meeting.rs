@@ -109,7 +109,9 @@ pub enum Refusal {
     #[error("The primary is superseded: this node went on as primary with data of its own.")]
     Superseded,
     /// A counter that no node reaches.
-    #[error("A counter of the metadata is damaged or forged (localcnt or remotecnt is 2^63 or more).")]
+    #[error(
+        "A counter of the metadata is damaged or forged (localcnt or remotecnt is 2^63 or more)."
+    )]
     Counter,
 }
 
@@ -123,7 +125,12 @@ pub const COUNTER_LIMIT: u64 = 1 << 63;
 /// whether both speak the extension, and so know records.
 pub fn decide(primary: &Hello, secondary: &Standing, extended: bool) -> Verdict {
     let (ours, theirs) = (&primary.standing, secondary);
-    let counters = [ours.localcnt, ours.remotecnt, theirs.localcnt, theirs.remotecnt];
+    let counters = [
+        ours.localcnt,
+        ours.remotecnt,
+        theirs.localcnt,
+        theirs.remotecnt,
+    ];
     if counters.iter().any(|counter| *counter >= COUNTER_LIMIT) {
         return Err(Refusal::Counter);
     }
@@ -158,7 +165,11 @@ struct Meeting {
 
 impl Meeting {
     fn with_a_fresh_secondary(&self, virgin: bool) -> Verdict {
-        self.from_primary(if virgin { Scope::Marked } else { Scope::Everything })
+        self.primary_counts(if virgin {
+            Scope::Marked
+        } else {
+            Scope::Everything
+        })
     }
 
     fn by_records(&self) -> Verdict {
@@ -167,7 +178,7 @@ impl Meeting {
             return self.with_a_fresh_secondary(false);
         }
         if ours.is_fresh() {
-            return self.from_secondary(Scope::Everything, None);
+            return self.secondary_counts(Scope::Everything, None);
         }
         match (ours.at, theirs.at) {
             (Some(here), Some(there)) if here == there => self.at_the_same_point(),
@@ -184,14 +195,14 @@ impl Meeting {
             (true, true) => Err(Refusal::SplitBrain),
             // Neither goes on alone while it lacks something; were it so, its own data would be lost here.
             (true, false) if ours.lacks => Err(both_lack_or_split(theirs)),
-            (true, false) => from_primary(Scope::Marked, None),
+            (true, false) => Ok(from_primary(Scope::Marked, None)),
             (false, true) if theirs.lacks => Err(both_lack_or_split(ours)),
-            (false, true) => self.from_secondary(Scope::Marked, None),
+            (false, true) => self.secondary_counts(Scope::Marked, None),
             (false, false) => match (ours.lacks, theirs.lacks) {
                 (true, true) => Err(Refusal::BothLack),
-                (true, false) if self.leans => from_secondary(Scope::Marked, None),
-                (true, false) => self.from_secondary(Scope::Marked, None),
-                (false, _) => from_primary(Scope::Marked, None),
+                (true, false) if self.leans => Ok(from_secondary(Scope::Marked, None)),
+                (true, false) => self.secondary_counts(Scope::Marked, None),
+                (false, _) => Ok(from_primary(Scope::Marked, None)),
             },
         }
     }
@@ -203,7 +214,7 @@ impl Meeting {
         } else if ours.lacks {
             Err(Refusal::CompleteCopyGone)
         } else {
-            from_primary(Scope::Everything, Some(Party::Secondary))
+            Ok(from_primary(Scope::Everything, Some(Party::Secondary)))
         }
     }
 
@@ -214,7 +225,7 @@ impl Meeting {
         } else if theirs.lacks {
             Err(Refusal::PrimaryOlder)
         } else {
-            self.from_secondary(Scope::Everything, Some(Party::Primary))
+            self.secondary_counts(Scope::Everything, Some(Party::Primary))
         }
     }
 
@@ -223,8 +234,8 @@ impl Meeting {
         match (self.primary.lacks, self.secondary.lacks) {
             (true, true) => Err(Refusal::BothLack),
             // Forced: what is there is the truth, and the other has none to set against it.
-            (false, true) if here.is_none() => from_primary(Scope::Everything, None),
-            (true, false) if there.is_none() => self.from_secondary(Scope::Everything, None),
+            (false, true) if here.is_none() => Ok(from_primary(Scope::Everything, None)),
+            (true, false) if there.is_none() => self.secondary_counts(Scope::Everything, None),
             _ => Err(Refusal::SplitBrain),
         }
     }
@@ -245,29 +256,29 @@ impl Meeting {
         // Counters that went backwards are not the other's that this node's consumer wrote to.
         let leans = self.leans && self.primary.lacks && scope == Scope::Marked;
         match source {
-            Source::Primary => self.from_primary(scope),
-            Source::Secondary if leans && !self.secondary.lacks => from_secondary(scope, None),
-            Source::Secondary => self.from_secondary(scope, None),
+            Source::Primary => self.primary_counts(scope),
+            Source::Secondary if leans && !self.secondary.lacks => Ok(from_secondary(scope, None)),
+            Source::Secondary => self.secondary_counts(scope, None),
         }
     }
 
     /// The primary is the source, if it is complete.
-    fn from_primary(&self, scope: Scope) -> Verdict {
+    fn primary_counts(&self, scope: Scope) -> Verdict {
         match (self.primary.lacks, self.secondary.lacks) {
             (true, true) => Err(Refusal::BothLack),
             (true, false) => Err(Refusal::CompleteCopyGone),
-            (false, _) => from_primary(scope, None),
+            (false, _) => Ok(from_primary(scope, None)),
         }
     }
 
     /// The secondary is the source, if it is complete and nothing here watches the data change.
-    fn from_secondary(&self, scope: Scope, older: Option<Party>) -> Verdict {
+    fn secondary_counts(&self, scope: Scope, older: Option<Party>) -> Verdict {
         if self.secondary.lacks {
             Err(Refusal::BothLack)
         } else if self.holds {
             Err(Refusal::Superseded)
         } else {
-            from_secondary(scope, older)
+            Ok(from_secondary(scope, older))
         }
     }
 }
@@ -280,20 +291,20 @@ fn both_lack_or_split(other: &Record) -> Refusal {
     }
 }
 
-fn from_primary(scope: Scope, older: Option<Party>) -> Verdict {
-    Ok(Agreement {
+const fn from_primary(scope: Scope, older: Option<Party>) -> Agreement {
+    Agreement {
         source: Source::Primary,
         scope,
         older,
-    })
+    }
 }
 
-fn from_secondary(scope: Scope, older: Option<Party>) -> Verdict {
-    Ok(Agreement {
+const fn from_secondary(scope: Scope, older: Option<Party>) -> Agreement {
+    Agreement {
         source: Source::Secondary,
         scope,
         older,
-    })
+    }
 }
 
 #[cfg(test)]

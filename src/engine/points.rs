@@ -38,7 +38,13 @@ pub struct PointNote {
 /// The primary's record with a new proposal, and what to tell the secondary. `record` is what counts of it
 /// now (earlier proposals settled), `source` the record of the node whose data counts; `spare` is a new
 /// generation, for two that have none.
-pub fn propose(record: &Record, source: &Record, spare: Generation, copy: Copy, leads: bool) -> (Record, PointNote) {
+pub fn propose(
+    record: &Record,
+    source: &Record,
+    spare: Generation,
+    copy: Copy,
+    leads: bool,
+) -> (Record, PointNote) {
     let generation = source
         .own
         .or(source.at.map(|at| at.generation))
@@ -117,14 +123,18 @@ mod tests {
 
     #[test]
     fn the_first_point_of_two_that_have_none_begins_a_generation() {
-        let none = Record::default();
-        let (next, note) = propose(&none, &none, generation(9), Copy::Full, false);
+        let fresh = Record::default();
+        let (next, note) = propose(&fresh, &fresh, generation(9), Copy::Full, false);
         assert_eq!(note.at, point(9, 1));
         assert_eq!(next.next.map(|next| next.full), Some(true));
-        let there = store(&none, &note);
+        let there = store(&fresh, &note);
         let here = made(&next, &note, None, true);
         assert_eq!((here.at, &here), (there.at, &there));
-        assert_eq!(next.resolved(&there), here, "also where the answer was lost");
+        assert_eq!(
+            next.resolved(&there),
+            here,
+            "also where the answer was lost"
+        );
     }
 
     #[test]
@@ -138,7 +148,10 @@ mod tests {
             ..common.clone()
         };
         let (next, note) = propose(&alone, &alone, generation(9), Copy::Lacking, false);
-        assert_eq!((note.at, note.past.as_slice()), (point(2, 1), &[point(1, 4)][..]));
+        assert_eq!(
+            (note.at, note.past.as_slice()),
+            (point(2, 1), &[point(1, 4)][..])
+        );
         let there = store(&common, &note);
         assert!(there.lacks);
         assert_eq!(made(&next, &note, None, true).past, there.past);

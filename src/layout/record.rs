@@ -126,8 +126,7 @@ impl Record {
         {
             self.push_past(old);
         }
-        self.past
-            .retain(|mark| mark.generation != point.generation);
+        self.past.retain(|mark| mark.generation != point.generation);
         self.at = Some(point);
     }
 
@@ -203,13 +202,20 @@ mod tests {
         };
         let resolved = proposed.resolved(&made);
         assert_eq!(resolved.at, made.at);
-        assert_eq!((resolved.next, resolved.own, resolved.lacks), (None, None, false));
+        assert_eq!(
+            (resolved.next, resolved.own, resolved.lacks),
+            (None, None, false)
+        );
         assert_eq!(resolved.past, [point(1, 5)]);
         let again = Record {
             own: Some(generation(9)),
             ..proposed
         };
-        assert_eq!(again.resolved(&made).own, Some(generation(9)), "begun after the proposal");
+        assert_eq!(
+            again.resolved(&made).own,
+            Some(generation(9)),
+            "begun after the proposal"
+        );
     }
 
     #[test]
@@ -229,13 +235,21 @@ mod tests {
             past: vec![point(2, 4), point(1, 5)],
             ..Record::default()
         };
-        assert_eq!(older.resolved(&other).own, None, "an image, from when it was alone");
+        assert_eq!(
+            older.resolved(&other).own,
+            None,
+            "an image, from when it was alone"
+        );
         let made = Record {
             at: Some(point(3, 8)),
             ..other
         };
         let resolved = older.resolved(&made);
-        assert_eq!((resolved.at, resolved.own), (made.at, None), "else a split brain of one");
+        assert_eq!(
+            (resolved.at, resolved.own),
+            (made.at, None),
+            "else a split brain of one"
+        );
     }
 
     #[test]

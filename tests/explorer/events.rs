@@ -5,13 +5,13 @@ use crate::judge;
 use crate::meetings::separate;
 use crate::mutants::Mutant;
 use crate::naming::unused_generation;
+use crate::points::coverable;
 use crate::product;
 use crate::rules::{Moves, Rules, Step};
 use crate::world::{
-    ALL, BLOCKS, Event, Image, Kind, Making, Node, Promise, Rec, Request, Side, Spot, Stage, WRITES,
-    World,
+    ALL, BLOCKS, Event, Image, Kind, Making, Node, Promise, Rec, Request, Side, Spot, Stage,
+    WRITES, World,
 };
-use crate::points::coverable;
 
 pub fn steps(moves: &mut Moves<'_>) {
     let (n, here) = (moves.node, moves.from.nodes[moves.node]);
@@ -21,9 +21,13 @@ pub fn steps(moves: &mut Moves<'_>) {
     if here.primary {
         demote(moves);
         consumer(moves);
-        moves.spend(Event::KillPrimary, Step::KillPrimary, 0, |world| kill_primary(world, n));
+        moves.spend(Event::KillPrimary, Step::KillPrimary, 0, |world| {
+            kill_primary(world, n)
+        });
         if here.permit {
-            moves.spend(Event::Permit, Step::LosePermit, 0, |world| world.nodes[n].permit = false);
+            moves.spend(Event::Permit, Step::LosePermit, 0, |world| {
+                world.nodes[n].permit = false
+            });
         } else {
             moves.add(Step::GainPermit, 0, |world| world.nodes[n].permit = true);
         }
@@ -102,13 +106,22 @@ fn consumer(moves: &mut Moves<'_>) {
     if here.is_idle() {
         moves.add(Step::Close, 0, |world| close(world, n));
     }
-    let busy = here.requests.iter().filter(|request| request.kind != Kind::None).count();
-    let free = here.requests.iter().position(|request| request.kind == Kind::None);
+    let busy = here
+        .requests
+        .iter()
+        .filter(|request| request.kind != Kind::None)
+        .count();
+    let free = here
+        .requests
+        .iter()
+        .position(|request| request.kind == Kind::None);
     let Some(free) = free.filter(|_| busy < rules.parallel.max(1) && !here.superseded) else {
         return;
     };
     let waits = |block: usize| {
-        here.requests.iter().any(|request| request.kind == Kind::Write && request.block as usize == block)
+        here.requests
+            .iter()
+            .any(|request| request.kind == Kind::Write && request.block as usize == block)
     };
     for block in (0..BLOCKS).filter(|block| !waits(*block)) {
         if world.budget.writes > 0 && (world.writes as usize) < WRITES - 1 {
@@ -126,7 +139,10 @@ fn consumer(moves: &mut Moves<'_>) {
             });
         }
     }
-    let flushes = here.requests.iter().any(|request| request.kind == Kind::Flush);
+    let flushes = here
+        .requests
+        .iter()
+        .any(|request| request.kind == Kind::Flush);
     if world.budget.flushes > 0 && !flushes {
         moves.add(Step::Flush, 0, |world| {
             world.budget.flushes -= 1;
@@ -198,9 +214,15 @@ pub fn promote(moves: &mut Moves<'_>) {
     };
     if here.meta_dead {
         takes(&mut world);
-        return moves.push(Step::Promote, 0, world);
+        return moves.push(Step::Promote, 0, &world);
     }
-    moves.store((Step::Promote, 0), &world, (n, Rec { used: true, ..rec }), &takes, &|_| ());
+    moves.store(
+        (Step::Promote, 0),
+        &world,
+        (n, Rec { used: true, ..rec }),
+        &takes,
+        &|_| (),
+    );
 }
 
 /// A new worker begins.
@@ -213,7 +235,11 @@ fn take_over(rules: &Rules, world: &mut World, n: usize) {
     here.leans = false;
     here.resumed = false;
     // What the other has of this, or has lost, nobody knows.
-    here.uncovered = if rules.is(Mutant::FreshPrimaryFlushNotCounted) { here.disk.map } else { ALL };
+    here.uncovered = if rules.is(Mutant::FreshPrimaryFlushNotCounted) {
+        here.disk.map
+    } else {
+        ALL
+    };
     here.unsure = false;
     here.told = Rec::default();
 }
@@ -232,7 +258,11 @@ fn force(moves: &mut Moves<'_>) {
     let forced = Rec {
         used: true,
         own: unused_generation(&world),
-        at: if rules.is(Mutant::ForceKeepsAt) { rec.at } else { Spot::default() },
+        at: if rules.is(Mutant::ForceKeepsAt) {
+            rec.at
+        } else {
+            Spot::default()
+        },
         ..Rec::default()
     };
     // Everything is marked before the role counts.
@@ -261,11 +291,17 @@ fn kill_secondary(moves: &mut Moves<'_>) {
         world.nodes[n].promise.held = world.nodes[n].promise.flushed;
     };
     if rules.is(Mutant::KilledSecondaryUnmarked) {
-        return moves.push(Step::KillSecondary, 0, world);
+        return moves.push(Step::KillSecondary, 0, &world);
     }
     let mut rec = world.nodes[n].record();
     rec.lacks = true;
-    moves.store((Step::KillSecondary, 0), &world, (n, rec), &|_| (), &unmarked);
+    moves.store(
+        (Step::KillSecondary, 0),
+        &world,
+        (n, rec),
+        &|_| (),
+        &unmarked,
+    );
 }
 
 /// `hastctl discard`: the copy belongs to its data set, and is to be copied anew.
@@ -357,7 +393,10 @@ fn image(moves: &mut Moves<'_>) {
         }
     }
     let sent = |request: &Request| request.kind == Kind::Write && request.remote != Side::Unused;
-    let untold = here.requests.iter().any(|request| request.stage != Stage::Waiting && sent(request));
+    let untold = here
+        .requests
+        .iter()
+        .any(|request| request.stage != Stage::Waiting && sent(request));
     moves.spend(Event::Image, Step::TakeImage, 0, |world| {
         world.nodes[n].image = Image {
             taken: true,

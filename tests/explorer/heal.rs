@@ -93,7 +93,8 @@ impl Healing<'_> {
         self.list.clear();
         successors(self.rules, &self.world, false, &mut self.list);
         let world = self.world;
-        self.list.retain(|(label, after)| label.step != Step::GiveUp && *after != world);
+        self.list
+            .retain(|(label, after)| label.step != Step::GiveUp && *after != world);
         let wrong = self.list.iter().find(|(_, after)| after.wrong.is_some());
         let Some((label, after)) = wrong.or(self.list.first()) else {
             return false;
@@ -118,7 +119,11 @@ impl Healing<'_> {
             let here = &world.nodes[world.link.primary as usize];
             let rests = world.link.reached && here.behind == 0 && here.stale == 0;
             let complete = world.nodes.iter().all(|node| !node.record().lacks);
-            return if rests && complete { Help::AtRest } else { Help::None(Wrong::Stuck) };
+            return if rests && complete {
+                Help::AtRest
+            } else {
+                Help::None(Wrong::Stuck)
+            };
         }
         match primaries {
             [true, true] => self.two_primaries(),
@@ -144,7 +149,10 @@ impl Healing<'_> {
             }
         }
         let done = |n: usize| !self.world.nodes[n].open || self.world.nodes[n].superseded;
-        let node = (0..2).rev().find(|n| done(*n)).or((0..2).find(|n| self.world.nodes[*n].is_idle()));
+        let node = (0..2)
+            .rev()
+            .find(|n| done(*n))
+            .or((0..2).find(|n| self.world.nodes[*n].is_idle()));
         self.release(node.unwrap_or(1));
         Help::Given
     }

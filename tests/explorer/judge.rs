@@ -19,7 +19,11 @@ pub fn look(world: &mut World) {
         for block in 0..BLOCKS {
             // Where the disk can not be read, the other node answers.
             let stale = here.stale & (1 << block) != 0;
-            let elsewhere = if stale { None } else { world.elsewhere(n, block) };
+            let elsewhere = if stale {
+                None
+            } else {
+                world.elsewhere(n, block)
+            };
             let seen = here.seen[block];
             let found = [world.visible(n, block), elsewhere];
             if found.iter().flatten().any(|found| seen & (1 << found) == 0) {
@@ -146,19 +150,17 @@ pub fn write_early(world: &mut World, n: usize, which: usize) {
 pub fn flush(world: &mut World, n: usize, which: usize, both: bool) {
     let here = world.nodes[n];
     let request = here.requests[which];
-    let covers = request.covers;
-    for block in 0..BLOCKS {
-        let newer = world.holds(covers[block], here.promise.flushed[block]);
+    for (block, covered) in request.covers.into_iter().enumerate() {
+        let newer = world.holds(covered, here.promise.flushed[block]);
         if newer && here.promise.early & (1 << block) == 0 {
-            world.nodes[n].promise.flushed[block] = covers[block];
+            world.nodes[n].promise.flushed[block] = covered;
         }
         let there = world.nodes[1 - n];
-        let promises = !there.record().lacks && !there.promise.mixture;
-        if both && !request.apart && promises && world.holds(there.promise.held[block], covers[block]) {
-            let newer = world.holds(covers[block], there.promise.flushed[block]);
-            if newer {
-                world.nodes[1 - n].promise.flushed[block] = covers[block];
-            }
+        let complete = !there.record().lacks && !there.promise.mixture;
+        let promises = complete && world.holds(there.promise.held[block], covered);
+        let newer = world.holds(covered, there.promise.flushed[block]);
+        if both && !request.apart && promises && newer {
+            world.nodes[1 - n].promise.flushed[block] = covered;
         }
     }
     if !both && (here.promise.alone || here.uncovered != 0 || here.behind != 0) {

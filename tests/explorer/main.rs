@@ -45,7 +45,7 @@ use search::Report;
 use spaces::{DEEP, ORDINARY, Space, side_by_side};
 
 /// No space of an ordinary run takes as long, but on a machine that does much else.
-const PATIENCE: Duration = Duration::from_secs(300);
+const PATIENCE: Duration = Duration::from_mins(5);
 /// A mutant that is listed as unnoticed is played as far as this.
 const UNNOTICED_STATES: usize = 20_000;
 
@@ -80,7 +80,10 @@ fn play(spaces: &[(&str, usize)], time: Duration) {
     });
     for ((text, _), report) in spaces.iter().zip(reports) {
         if let Some(fault) = report.fault {
-            panic!("{text}\n{:?} after {} steps\n{}", fault.wrong, fault.steps, fault.story);
+            panic!(
+                "{text}\n{:?} after {} steps\n{}",
+                fault.wrong, fault.steps, fault.story
+            );
         }
     }
 }
@@ -112,7 +115,9 @@ fn each_dropped_condition_is_noticed() {
 #[test]
 fn what_is_listed_as_unnoticed_is() {
     for (mutant, why, text) in UNNOTICED {
-        let report = Space::new(text).without(*mutant).search(UNNOTICED_STATES, PATIENCE);
+        let report = Space::new(text)
+            .without(*mutant)
+            .search(UNNOTICED_STATES, PATIENCE);
         if let Some(fault) = report.fault {
             panic!("{mutant:?} ({why}): {:?}\n{}", fault.wrong, fault.story);
         }
@@ -122,7 +127,9 @@ fn what_is_listed_as_unnoticed_is() {
 /// Nothing unless asked for: see the head.
 #[test]
 fn long_run() {
-    let Some(seconds) = std::env::var("HAST_EXPLORE_SECONDS").ok().and_then(|text| text.parse().ok())
+    let Some(seconds) = std::env::var("HAST_EXPLORE_SECONDS")
+        .ok()
+        .and_then(|text| text.parse().ok())
     else {
         return;
     };

@@ -60,7 +60,11 @@ fn connect(moves: &mut Moves<'_>) {
             });
         }
         Ok(agreement) => {
-            if here.requests.iter().any(|request| request.stage != Stage::Waiting) {
+            if here
+                .requests
+                .iter()
+                .any(|request| request.stage != Stage::Waiting)
+            {
                 return;
             }
             let settled = product::resolved(&there.record(), &here.record());
@@ -125,7 +129,7 @@ fn supersede(moves: &mut Moves<'_>, step: Step, newer: bool) {
     world.nodes[n].drop_requests();
     world.nodes[n].promise.older |= newer && !world.nodes[n].meta_dead;
     if !newer || rules.is(Mutant::SupersededUnmarked) {
-        return moves.push(step, 1, world);
+        return moves.push(step, 1, &world);
     }
     let (here, there) = (world.nodes[n].record(), world.nodes[1 - n].record());
     let mut rec = product::resolved(&here, &there);
@@ -135,7 +139,9 @@ fn supersede(moves: &mut Moves<'_>, step: Step, newer: bool) {
         judge::completed(&mut world, n);
     }
     rec.lacks = true;
-    moves.store((step, 2), &world, (n, rec), &|_| (), &|world| world.nodes[n].promise.older = false);
+    moves.store((step, 2), &world, (n, rec), &|_| (), &|world| {
+        world.nodes[n].promise.older = false
+    });
 }
 
 fn merge_maps(moves: &mut Moves<'_>) {
@@ -164,7 +170,11 @@ fn propose(moves: &mut Moves<'_>) {
     if old.lacks && !rec.lacks {
         judge::completed(&mut world, n);
     }
-    let source = if link.secondary_is_source { product::resolved(&there, &old) } else { rec };
+    let source = if link.secondary_is_source {
+        product::resolved(&there, &old)
+    } else {
+        rec
+    };
     if link.secondary_is_source && !link.lean {
         world.nodes[n].stale = link.union;
         world.nodes[n].behind = 0;
@@ -175,9 +185,13 @@ fn propose(moves: &mut Moves<'_>) {
         }
     }
     // Until a full point, not only while something is left to fetch.
-    let leads = world.nodes[n].stale != 0
-        || (rec.lacks && !rules.is(Mutant::LeadsOnlyWhileFetching));
-    let base = if rules.is(Mutant::NextOverwrittenUnresolved) { old } else { rec };
+    let leads =
+        world.nodes[n].stale != 0 || (rec.lacks && !rules.is(Mutant::LeadsOnlyWhileFetching));
+    let base = if rules.is(Mutant::NextOverwrittenUnresolved) {
+        old
+    } else {
+        rec
+    };
     let (mut next, point) = product::propose(&world, &base, &source, false, leads);
     if rules.is(Mutant::NoNext) {
         next.next = Spot::default();
@@ -198,7 +212,11 @@ fn propose(moves: &mut Moves<'_>) {
 }
 
 fn told<'a>(world: &'a World, n: usize, copy: Copy, held: &'a mut crate::world::Rec) -> Told<'a> {
-    let source = if world.link.secondary_is_source { 1 - n } else { n };
+    let source = if world.link.secondary_is_source {
+        1 - n
+    } else {
+        n
+    };
     *held = world.nodes[source].record();
     Told {
         point: world.link.point,
@@ -245,7 +263,11 @@ fn finish(moves: &mut Moves<'_>) {
     let (n, world) = (moves.node, moves.from);
     let old = world.nodes[n].record();
     let keeps = moves.rules.is(Mutant::OwnKeptAfterProposal);
-    let own = if world.nodes[n].fresh && !keeps { old.own } else { 0 };
+    let own = if world.nodes[n].fresh && !keeps {
+        old.own
+    } else {
+        0
+    };
     let mut held = old;
     let rec = product::made(&old, &told(world, n, Copy::Unchanged, &mut held), own, true);
     moves.store(

@@ -26,17 +26,25 @@ pub fn rename(world: &mut World) {
         }
     });
     let mut used = [0_u64; NAMES];
-    for_each_spot(world, &mut |spot| used[spot.generation as usize] |= 1 << spot.number);
+    for_each_spot(world, &mut |spot| {
+        used[spot.generation as usize] |= 1 << spot.number
+    });
     for_each_spot(world, &mut |spot| {
         let smaller = used[spot.generation as usize] & ((1 << spot.number) - 1);
-        spot.number = if spot.generation == 0 { 0 } else { 1 + smaller.count_ones() as u8 };
+        spot.number = if spot.generation == 0 {
+            0
+        } else {
+            1 + smaller.count_ones() as u8
+        };
     });
 }
 
 /// A generation that no record names.
 pub fn unused_generation(world: &World) -> u8 {
     let mut highest = 0;
-    for_each_generation(&mut world.clone(), &mut |generation| highest = highest.max(*generation));
+    for_each_generation(&mut world.clone(), &mut |generation| {
+        highest = highest.max(*generation)
+    });
     highest + 1
 }
 
@@ -102,7 +110,9 @@ struct Mixer {
 impl Mixer {
     fn mix(&mut self, word: u64) {
         self.one = (self.one.rotate_left(5) ^ word).wrapping_mul(0x517c_c1b7_2722_0a95);
-        self.two = (self.two ^ word).wrapping_mul(0xff51_afd7_ed55_8ccd).rotate_left(23);
+        self.two = (self.two ^ word)
+            .wrapping_mul(0xff51_afd7_ed55_8ccd)
+            .rotate_left(23);
     }
 }
 

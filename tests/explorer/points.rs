@@ -77,7 +77,7 @@ pub fn steps(moves: &mut Moves<'_>) {
         && matches!(world.link.making, Making::Proposed | Making::Stored)
         && (world.link.failed || !is_complete(world, n));
     if gives_up {
-        moves.add(Step::FinishPoint, 9, |world| forget(world));
+        moves.add(Step::FinishPoint, 9, forget);
     }
 }
 
@@ -133,7 +133,9 @@ fn begin(moves: &mut Moves<'_>) {
             world.nodes[n].disk.map &= !cover;
         }
     });
-    moves.spend(Event::FlushError, Step::Barrier, 2, |world| world.faulty = true);
+    moves.spend(Event::FlushError, Step::Barrier, 2, |world| {
+        world.faulty = true
+    });
     barrier_fails_there(moves);
 }
 
@@ -165,7 +167,10 @@ fn barrier_fails_there(moves: &mut Moves<'_>) {
 fn begin_to_lead(moves: &mut Moves<'_>) {
     let (n, o, world) = (moves.node, 1 - moves.node, moves.from);
     let here = &world.nodes[n];
-    let running = here.requests.iter().any(|request| request.stage == Stage::Running);
+    let running = here
+        .requests
+        .iter()
+        .any(|request| request.stage == Stage::Running);
     if running && !moves.rules.is(Mutant::LeadWithoutDrain) {
         return;
     }
@@ -240,7 +245,11 @@ fn propose(moves: &mut Moves<'_>) {
         (n, next),
         &|world| {
             world.nodes[n].fresh &= keeps_fresh;
-            world.link.making = if skips { Making::Stored } else { Making::Proposed };
+            world.link.making = if skips {
+                Making::Stored
+            } else {
+                Making::Proposed
+            };
         },
         &|world| {
             let leads = world.link.leads;
@@ -262,7 +271,11 @@ fn moves_back(world: &World, n: usize) -> u8 {
 }
 
 fn copy(rules: &Rules, world: &World) -> Copy {
-    if world.link.full && !rules.is(Mutant::FullKeepsLacks) { Copy::Full } else { Copy::Unchanged }
+    if world.link.full && !rules.is(Mutant::FullKeepsLacks) {
+        Copy::Full
+    } else {
+        Copy::Unchanged
+    }
 }
 
 fn store(moves: &mut Moves<'_>) {
@@ -278,7 +291,10 @@ fn store(moves: &mut Moves<'_>) {
             }
         });
     }
-    let (source, leads) = (world.nodes[n].record(), world.nodes[n].lacks() && !link.full);
+    let (source, leads) = (
+        world.nodes[n].record(),
+        world.nodes[n].lacks() && !link.full,
+    );
     let told = Told {
         point: link.point,
         copy: copy(rules, world),
@@ -309,7 +325,11 @@ fn finish(moves: &mut Moves<'_>) {
     let (n, rules, world) = (moves.node, moves.rules, moves.from);
     let (link, old) = (world.link, world.nodes[n].record());
     let keeps = rules.is(Mutant::OwnKeptAfterProposal);
-    let own = if world.nodes[n].fresh && !keeps { old.own } else { 0 };
+    let own = if world.nodes[n].fresh && !keeps {
+        old.own
+    } else {
+        0
+    };
     let told = Told {
         point: link.point,
         copy: copy(rules, world),

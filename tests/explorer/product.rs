@@ -31,7 +31,10 @@ fn spot(point: Option<Point>) -> Spot {
 fn record(rec: &Rec) -> Record {
     Record {
         at: point(rec.at),
-        next: point(rec.next).map(|point| Proposal { point, full: rec.full }),
+        next: point(rec.next).map(|point| Proposal {
+            point,
+            full: rec.full,
+        }),
         own: Generation::new(u64::from(rec.own)),
         lacks: rec.lacks,
         counted: false,

@@ -16,9 +16,8 @@ pub fn drain(moves: &mut Moves<'_>) {
     let (n, world) = (moves.node, moves.from);
     for block in 0..BLOCKS {
         let write = world.nodes[n].received[block];
-        let answers = |request: &Request| {
-            request.remote == Side::Received && request.block as usize == block
-        };
+        let answers =
+            |request: &Request| request.remote == Side::Received && request.block as usize == block;
         let live = world.is_served(n) && world.nodes[1 - n].requests.iter().any(answers);
         if write != 0 && !live && !world.nodes[n].data_dead {
             moves.add(Step::Drain, block as u8, |world| {
@@ -82,7 +81,10 @@ pub fn must_mark_other(rules: &Rules, world: &World, n: usize) -> bool {
 pub fn may_lead(rules: &Rules, world: &World, n: usize) -> bool {
     let (here, there) = (&world.nodes[n], &world.nodes[1 - n]);
     let rec = here.record();
-    let unheard = here.requests.iter().any(|request| request.remote == Side::Failing);
+    let unheard = here
+        .requests
+        .iter()
+        .any(|request| request.remote == Side::Failing);
     world.is_together(n)
         && (here.behind == 0 || rules.is(Mutant::LeadWhileBehind))
         && (unheard || !there.record().lacks)
@@ -94,8 +96,8 @@ pub fn may_lead(rules: &Rules, world: &World, n: usize) -> bool {
 fn give_up(moves: &mut Moves<'_>, which: usize) {
     let (n, world) = (moves.node, moves.from);
     let here = &world.nodes[n];
-    let waits = here.requests[which].kind != Kind::None
-        && here.requests[which].stage == Stage::Waiting;
+    let waits =
+        here.requests[which].kind != Kind::None && here.requests[which].stage == Stage::Waiting;
     if waits && here.lacks() && !world.is_together(n) {
         moves.add(Step::GiveUp, which as u8, |world| fail(world, n, which));
     }
@@ -117,7 +119,7 @@ fn alone(
     let n = moves.node;
     if world.nodes[n].fresh {
         then(&mut world);
-        return moves.push(label.0, label.1, world);
+        return moves.push(label.0, label.1, &world);
     }
     if world.is_meeting(n) && matches!(world.link.phase, Phase::Agreed | Phase::Merged) {
         // The record is not what the other was told any more: leave, and meet again.
@@ -174,7 +176,11 @@ fn start_write(moves: &mut Moves<'_>, which: usize) {
     let begin = |world: &mut World| {
         let here = &mut world.nodes[n];
         here.requests[which].stage = Stage::Running;
-        here.requests[which].local = if elsewhere_only { Side::Unused } else { Side::Out };
+        here.requests[which].local = if elsewhere_only {
+            Side::Unused
+        } else {
+            Side::Out
+        };
         here.requests[which].remote = if together { Side::Out } else { Side::Unused };
         here.uncovered |= bit;
         here.image.untold |= here.image.taken && together;
@@ -189,9 +195,11 @@ fn start_write(moves: &mut Moves<'_>, which: usize) {
     };
     if together || rules.is(Mutant::OwnOnlyBeforeAnswer) {
         begin(&mut base);
-        moves.push(Step::Start, which as u8, base);
+        moves.push(Step::Start, which as u8, &base);
     } else {
-        alone(moves, (Step::Start, which as u8), base, &begin, &|world| fail(world, n, which));
+        alone(moves, (Step::Start, which as u8), base, &begin, &|world| {
+            fail(world, n, which)
+        });
     }
 }
 
@@ -281,7 +289,7 @@ pub fn fail_there(moves: &mut Moves<'_>, (step, detail): (Step, u8), base: &Worl
             // What it had not flushed it may have lost: as a power cut of the one complete copy.
             world.nodes[o].promise.held = world.nodes[o].promise.flushed;
         }
-        return moves.push(step, detail, world);
+        return moves.push(step, detail, &world);
     }
     let mut rec = world.nodes[o].record();
     rec.lacks = true;
@@ -321,7 +329,11 @@ fn hear(moves: &mut Moves<'_>, which: usize) {
         here.requests[which].remote = heard;
         if heard == Side::Failed && !late {
             // At once, not only when the request is over: a point may come first.
-            let lost = if request.kind == Kind::Write { request.bit() } else { here.disk.map };
+            let lost = if request.kind == Kind::Write {
+                request.bit()
+            } else {
+                here.disk.map
+            };
             here.behind |= lost & !here.stale;
         }
     });
@@ -409,25 +421,30 @@ fn only_here(moves: &mut Moves<'_>, which: usize) {
     let lacks = here.lacks();
     let allowed = may_go_alone(rules, &world, n);
     if !allowed && !lacks && !request.acknowledged {
-        if request.remote == Side::Failed && world.is_together(n) && world.nodes[1 - n].record().lacks {
+        if request.remote == Side::Failed
+            && world.is_together(n)
+            && world.nodes[1 - n].record().lacks
+        {
             return; // held until the other has recovered
         }
         world.nodes[n].requests[which].again();
-        moves.push(label.0, label.1, world);
+        moves.push(label.0, label.1, &world);
     } else if lacks {
         if request.acknowledged || request.remote == Side::Failed {
             fail(&mut world, n, which);
         } else {
             world.nodes[n].requests[which].again();
         }
-        moves.push(label.0, label.1, world);
+        moves.push(label.0, label.1, &world);
     } else if rules.is(Mutant::AnswerBeforeOwn) {
         judge::write(&mut world, n, which, false);
         fail(&mut world, n, which);
-        moves.push(label.0, label.1, world);
+        moves.push(label.0, label.1, &world);
     } else {
         let counted = |world: &mut World| world.nodes[n].requests[which].stage = Stage::Counted;
-        alone(moves, label, world, &counted, &|world| fail(world, n, which));
+        alone(moves, label, world, &counted, &|world| {
+            fail(world, n, which)
+        });
     }
 }
 
@@ -435,7 +452,10 @@ fn only_here(moves: &mut Moves<'_>, which: usize) {
 fn only_there(moves: &mut Moves<'_>, which: usize) {
     let (n, rules) = (moves.node, moves.rules);
     let leads = may_lead(rules, moves.from, n);
-    let (unmarked, before) = (rules.is(Mutant::FailedHereNotBehind), moves.from.nodes[n].behind);
+    let (unmarked, before) = (
+        rules.is(Mutant::FailedHereNotBehind),
+        moves.from.nodes[n].behind,
+    );
     moves.add(Step::Settle, which as u8, |world| {
         if leads {
             world.nodes[n].requests[which].stage = Stage::Leading;
@@ -488,12 +508,14 @@ fn settle_flush(moves: &mut Moves<'_>, which: usize, local: Side, remote: Side) 
         world.nodes[n].requests[which].again();
     } else if counts {
         let counted = |world: &mut World| world.nodes[n].requests[which].stage = Stage::Counted;
-        return alone(moves, label, world, &counted, &|world| fail(world, n, which));
+        return alone(moves, label, world, &counted, &|world| {
+            fail(world, n, which)
+        });
     } else {
         judge::flush(&mut world, n, which, false);
         fail(&mut world, n, which);
     }
-    moves.push(label.0, label.1, world);
+    moves.push(label.0, label.1, &world);
 }
 
 /// `own` is durable: said to the consumer, if there is a permit still.

@@ -97,8 +97,17 @@ pub struct Label {
 
 impl std::fmt::Display for Label {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:?} at {}", self.step, if self.node == 0 { "A" } else { "B" })?;
-        if self.detail == 0 { Ok(()) } else { write!(f, " ({})", self.detail) }
+        write!(
+            f,
+            "{:?} at {}",
+            self.step,
+            if self.node == 0 { "A" } else { "B" }
+        )?;
+        if self.detail == 0 {
+            Ok(())
+        } else {
+            write!(f, " ({})", self.detail)
+        }
     }
 }
 
@@ -115,16 +124,16 @@ impl Moves<'_> {
     pub fn add(&mut self, step: Step, detail: u8, change: impl FnOnce(&mut World)) {
         let mut world = *self.from;
         change(&mut world);
-        self.push(step, detail, world);
+        self.push(step, detail, &world);
     }
 
-    pub fn push(&mut self, step: Step, detail: u8, world: World) {
+    pub fn push(&mut self, step: Step, detail: u8, world: &World) {
         let label = Label {
             step,
             node: self.node as u8,
             detail,
         };
-        self.list.push((label, world));
+        self.list.push((label, *world));
     }
 
     /// The same, where it costs one of the events allowed.
@@ -150,12 +159,12 @@ impl Moves<'_> {
         if base.nodes[whose].meta_dead {
             let mut world = *base;
             failed(&mut world);
-            return self.push(step, detail | 4, world);
+            return self.push(step, detail | 4, &world);
         }
         let mut world = *base;
         world.nodes[whose].set_record(rec);
         stored(&mut world);
-        self.push(step, detail, world);
+        self.push(step, detail, &world);
         if !base.budget.allows(Event::SlotError) {
             return;
         }
@@ -171,7 +180,7 @@ impl Moves<'_> {
                 node.disk.rec = rec;
             }
             failed(&mut world);
-            self.push(step, detail | if new { 12 } else { 8 }, world);
+            self.push(step, detail | if new { 12 } else { 8 }, &world);
         }
     }
 }
@@ -204,7 +213,9 @@ fn own_steps(moves: &mut Moves<'_>, fate: bool) {
     }
     if node.unsure && !node.meta_dead {
         let which = moves.node;
-        moves.add(Step::WriteAgain, 0, |world| world.nodes[which].set_record(node.told));
+        moves.add(Step::WriteAgain, 0, |world| {
+            world.nodes[which].set_record(node.told)
+        });
     }
     requests::drain(moves);
     if node.primary {

@@ -174,7 +174,12 @@ impl Search<'_> {
             && let Some(ill) = heal(self.rules, &world)
         {
             let steps: Vec<String> = ill.steps.iter().map(ToString::to_string).collect();
-            let _ = writeln!(text, "  healing: {}\n{}", steps.join("; "), show(&ill.world));
+            let _ = writeln!(
+                text,
+                "  healing: {}\n{}",
+                steps.join("; "),
+                show(&ill.world)
+            );
         }
         text
     }
@@ -199,7 +204,11 @@ pub fn show(world: &World) -> String {
         "      link {:?} of {} source {} every {} lean {} point {:?} making {:?} full {} leads {} since {:02b} cover {:02b} failed {} reached {}",
         link.phase,
         if link.primary == 0 { "A" } else { "B" },
-        if link.secondary_is_source { "secondary" } else { "primary" },
+        if link.secondary_is_source {
+            "secondary"
+        } else {
+            "primary"
+        },
         link.everything,
         link.lean,
         (link.point.generation, link.point.number),
@@ -229,7 +238,11 @@ fn show_node(name: &str, node: &Node) -> String {
         (node.leans, "leans"),
         (node.leads, "leads"),
     ];
-    let words: Vec<&str> = words.into_iter().filter(|word| word.0).map(|word| word.1).collect();
+    let words: Vec<&str> = words
+        .into_iter()
+        .filter(|word| word.0)
+        .map(|word| word.1)
+        .collect();
     let rec = node.record();
     let mut text = format!(
         "      {name} {}: cache {:?} medium {:?} map {:02b} | at {}.{} next {}.{}{} own {} lacks {} past {:?} | stale {:02b} behind {:02b} uncovered {:02b} received {:?} seen {:?}\n        promise {:?}\n",
@@ -252,7 +265,11 @@ fn show_node(name: &str, node: &Node) -> String {
         node.seen,
         node.promise
     );
-    for request in node.requests.iter().filter(|request| request.kind != Kind::None) {
+    for request in node
+        .requests
+        .iter()
+        .filter(|request| request.kind != Kind::None)
+    {
         let _ = writeln!(text, "        {request:?}");
     }
     text

@@ -13,34 +13,115 @@ use crate::world::{ALL, Budget, Event, Node, Promise, Rec, Spot, World};
 
 /// Played with the other tests, each until so many states: most of them to their end.
 pub const ORDINARY: &[(&str, usize)] = &[
-    ("events 4 writes 1 flushes 1 promote 2 disconnect 1 cut 1", 2_000_000),
-    ("events 4 writes 2 flushes 1 promote 2 disconnect 1 cut 1", 300_000),
-    ("events 3 writes 2 flushes 1 promote 1 disconnect 1 cut 1 two-at-once", 1_000_000),
+    (
+        "events 4 writes 1 flushes 1 promote 2 disconnect 1 cut 1",
+        2_000_000,
+    ),
+    (
+        "events 4 writes 2 flushes 1 promote 2 disconnect 1 cut 1",
+        300_000,
+    ),
+    (
+        "events 3 writes 2 flushes 1 promote 1 disconnect 1 cut 1 two-at-once",
+        1_000_000,
+    ),
     ("events 4 writes 1 flushes 1 promote 2 cut 2", 1_000_000),
-    ("events 4 writes 1 flushes 1 promote 2 disconnect 2", 1_000_000),
-    ("events 5 writes 1 promote 2 image 1 put-back 1 cut 1 heal-each", 1_000_000),
-    ("events 4 writes 1 flushes 1 promote 2 write-error 1 disconnect 1", 1_000_000),
-    ("events 4 writes 1 flushes 1 promote 2 write-error 1 cut 1", 1_000_000),
-    ("events 3 writes 2 flushes 1 promote 1 write-error 2 two-at-once", 1_000_000),
-    ("events 4 writes 2 promote 1 write-error 2 disconnect 1 two-at-once", 400_000),
-    ("events 4 writes 1 flushes 1 promote 2 flush-error 1 cut 1", 1_000_000),
-    ("events 4 writes 1 flushes 2 promote 1 flush-error 1 cut 1 two-at-once", 400_000),
-    ("events 4 writes 1 flushes 1 promote 2 slot-error 1 cut 1", 1_000_000),
-    ("events 4 writes 1 flushes 1 promote 2 slot-error 1 disconnect 1", 1_000_000),
-    ("events 4 writes 1 flushes 1 promote 2 metadata-dies 1 cut 1", 1_000_000),
-    ("events 4 writes 1 flushes 1 promote 2 data-dies 1 cut 1", 1_000_000),
-    ("events 4 writes 2 flushes 1 promote 1 kill-primary 1 write-error 1 disconnect 1", 300_000),
-    ("events 4 writes 2 promote 2 kill-secondary 1 cut 1 memsync", 1_000_000),
-    ("events 4 writes 2 flushes 1 promote 2 disconnect 1 cut 1 memsync two-at-once", 300_000),
-    ("events 4 writes 1 flushes 1 promote 2 disconnect 1 cut 1 async", 1_000_000),
-    ("events 4 writes 2 flushes 1 promote 2 disconnect 1 cut 1 async two-at-once", 300_000),
-    ("events 4 writes 1 flushes 1 promote 2 disconnect 1 permit 1", 1_000_000),
-    ("events 5 writes 1 promote 2 disconnect 1 force 1 discard 1", 1_000_000),
-    ("joining events 3 writes 1 flushes 1 promote 2 force 1 disconnect 1 cut 1", 400_000),
-    ("virgin events 3 writes 1 flushes 1 promote 2 disconnect 1 cut 1", 400_000),
-    ("leaning events 3 writes 1 flushes 1 promote 2 cut 1 disconnect 1", 1_000_000),
-    ("leaning events 3 writes 1 flushes 1 write-error 1 kill-primary 1 disconnect 1", 1_000_000),
-    ("leaning events 2 writes 2 flushes 1 write-error 1 cut 1 two-at-once", 400_000),
+    (
+        "events 4 writes 1 flushes 1 promote 2 disconnect 2",
+        1_000_000,
+    ),
+    (
+        "events 5 writes 1 promote 2 image 1 put-back 1 cut 1 heal-each",
+        1_000_000,
+    ),
+    (
+        "events 4 writes 1 flushes 1 promote 2 write-error 1 disconnect 1",
+        1_000_000,
+    ),
+    (
+        "events 4 writes 1 flushes 1 promote 2 write-error 1 cut 1",
+        1_000_000,
+    ),
+    (
+        "events 3 writes 2 flushes 1 promote 1 write-error 2 two-at-once",
+        1_000_000,
+    ),
+    (
+        "events 4 writes 2 promote 1 write-error 2 disconnect 1 two-at-once",
+        400_000,
+    ),
+    (
+        "events 4 writes 1 flushes 1 promote 2 flush-error 1 cut 1",
+        1_000_000,
+    ),
+    (
+        "events 4 writes 1 flushes 2 promote 1 flush-error 1 cut 1 two-at-once",
+        400_000,
+    ),
+    (
+        "events 4 writes 1 flushes 1 promote 2 slot-error 1 cut 1",
+        1_000_000,
+    ),
+    (
+        "events 4 writes 1 flushes 1 promote 2 slot-error 1 disconnect 1",
+        1_000_000,
+    ),
+    (
+        "events 4 writes 1 flushes 1 promote 2 metadata-dies 1 cut 1",
+        1_000_000,
+    ),
+    (
+        "events 4 writes 1 flushes 1 promote 2 data-dies 1 cut 1",
+        1_000_000,
+    ),
+    (
+        "events 4 writes 2 flushes 1 promote 1 kill-primary 1 write-error 1 disconnect 1",
+        300_000,
+    ),
+    (
+        "events 4 writes 2 promote 2 kill-secondary 1 cut 1 memsync",
+        1_000_000,
+    ),
+    (
+        "events 4 writes 2 flushes 1 promote 2 disconnect 1 cut 1 memsync two-at-once",
+        300_000,
+    ),
+    (
+        "events 4 writes 1 flushes 1 promote 2 disconnect 1 cut 1 async",
+        1_000_000,
+    ),
+    (
+        "events 4 writes 2 flushes 1 promote 2 disconnect 1 cut 1 async two-at-once",
+        300_000,
+    ),
+    (
+        "events 4 writes 1 flushes 1 promote 2 disconnect 1 permit 1",
+        1_000_000,
+    ),
+    (
+        "events 5 writes 1 promote 2 disconnect 1 force 1 discard 1",
+        1_000_000,
+    ),
+    (
+        "joining events 3 writes 1 flushes 1 promote 2 force 1 disconnect 1 cut 1",
+        400_000,
+    ),
+    (
+        "virgin events 3 writes 1 flushes 1 promote 2 disconnect 1 cut 1",
+        400_000,
+    ),
+    (
+        "leaning events 3 writes 1 flushes 1 promote 2 cut 1 disconnect 1",
+        1_000_000,
+    ),
+    (
+        "leaning events 3 writes 1 flushes 1 write-error 1 kill-primary 1 disconnect 1",
+        1_000_000,
+    ),
+    (
+        "leaning events 2 writes 2 flushes 1 write-error 1 cut 1 two-at-once",
+        400_000,
+    ),
 ];
 
 /// Played by `make explore`, as long as it is given.

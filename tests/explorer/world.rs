@@ -194,7 +194,11 @@ pub struct Node {
 impl Node {
     /// The record that this node goes by.
     pub fn record(&self) -> Rec {
-        if self.unsure { self.told } else { self.disk.rec }
+        if self.unsure {
+            self.told
+        } else {
+            self.disk.rec
+        }
     }
 
     pub fn set_record(&mut self, rec: Rec) {
@@ -213,7 +217,9 @@ impl Node {
     }
 
     pub fn is_idle(&self) -> bool {
-        self.requests.iter().all(|request| request.kind == Kind::None)
+        self.requests
+            .iter()
+            .all(|request| request.kind == Kind::None)
     }
 
     pub fn holds_device(&self) -> bool {
@@ -227,13 +233,19 @@ impl Node {
     /// Blocks that a write under way may be changing.
     pub fn busy(&self) -> u8 {
         (0..BLOCKS)
-            .filter(|block| self.requests.iter().any(|request| request.is_running_on(*block)))
+            .filter(|block| {
+                self.requests
+                    .iter()
+                    .any(|request| request.is_running_on(*block))
+            })
             .map(|block| 1 << block)
             .sum()
     }
 
     pub fn is_leading(&self) -> bool {
-        self.requests.iter().any(|request| request.stage == Stage::Leading)
+        self.requests
+            .iter()
+            .any(|request| request.stage == Stage::Leading)
     }
 
     pub fn drop_requests(&mut self) {

@@ -81,22 +81,6 @@ fn meet(primary: &Record, secondary: &Record) -> Verdict {
     decide(&hello(primary, false, false), &standing(secondary), true)
 }
 
-fn from(source: Source, scope: Scope, older: Option<Party>) -> Verdict {
-    Ok(Agreement {
-        source,
-        scope,
-        older,
-    })
-}
-
-fn primary(scope: Scope) -> Verdict {
-    from(Source::Primary, scope, None)
-}
-
-fn secondary(scope: Scope) -> Verdict {
-    from(Source::Secondary, scope, None)
-}
-
 /// Each row: the primary's record, the secondary's, what is decided where nothing holds the primary's
 /// device, and what where something does.
 type Row = (&'static str, Record, Record, Verdict, Verdict);
@@ -114,7 +98,7 @@ fn a_fresh_copy_is_copied_onto_from_a_complete_one() {
     use Refusal::{BothLack, CompleteCopyGone, Superseded};
     use Scope::Everything;
     let fresh = Record::default();
-    let all = primary(Everything);
+    let all = Ok(from_primary(Everything, None));
     check(&[
         ("S fresh", at(5), fresh.clone(), all, all),
         ("S discarded", at(5), lacking(fresh.clone()), all, all),
@@ -137,14 +121,14 @@ fn a_fresh_copy_is_copied_onto_from_a_complete_one() {
             "P fresh",
             fresh.clone(),
             at(5),
-            secondary(Everything),
+            Ok(from_secondary(Everything, None)),
             Err(Superseded),
         ),
         (
             "P discarded",
             lacking(fresh.clone()),
             alone(4, at(5)),
-            secondary(Everything),
+            Ok(from_secondary(Everything, None)),
             Err(Superseded),
         ),
         (
@@ -161,7 +145,10 @@ fn a_fresh_copy_is_copied_onto_from_a_complete_one() {
 fn at_the_same_point_the_maps_say_what_differs() {
     use Refusal::{BothLack, SplitBrain, Superseded};
     use Scope::Marked;
-    let (ours, theirs) = (primary(Marked), secondary(Marked));
+    let (ours, theirs) = (
+        Ok(from_primary(Marked, None)),
+        Ok(from_secondary(Marked, None)),
+    );
     let (both, split) = (Err(BothLack), Err(SplitBrain));
     check(&[
         ("in step", at(5), at(5), ours, ours),
@@ -234,8 +221,8 @@ fn an_older_image_is_copied_onto_and_named() {
         ..Record::default()
     };
     let (gone, split) = (Err(CompleteCopyGone), Err(SplitBrain));
-    let ours = from(Source::Primary, Everything, Some(Party::Secondary));
-    let theirs = from(Source::Secondary, Everything, Some(Party::Primary));
+    let ours = Ok(from_primary(Everything, Some(Party::Secondary)));
+    let theirs = Ok(from_secondary(Everything, Some(Party::Primary)));
     check(&[
         ("S older", at(5), at(4), ours, ours),
         ("S a generation older", at(5), before.clone(), ours, ours),
@@ -288,8 +275,8 @@ fn two_histories_meet_only_where_a_person_chose_one() {
     use Refusal::{BothLack, SplitBrain, Superseded};
     use Scope::Everything;
     let (split, both) = (Err(SplitBrain), Err(BothLack));
-    let ours = primary(Everything);
-    let theirs = secondary(Everything);
+    let ours = Ok(from_primary(Everything, None));
+    let theirs = Ok(from_secondary(Everything, None));
     check(&[
         ("two histories", at(5), strange(), split, split),
         (
@@ -340,7 +327,10 @@ fn who_leans_goes_on_with_an_open_device_but_not_past_news() {
         decide(&hello(record, true, true), &standing(theirs), true)
     };
     let ours = lacking(at(5));
-    assert_eq!(leaning(&ours, &at(5)), secondary(Scope::Marked));
+    assert_eq!(
+        leaning(&ours, &at(5)),
+        Ok(from_secondary(Scope::Marked, None))
+    );
     for (theirs, refusal) in [
         (alone(4, at(5)), Refusal::Superseded),
         (at(6), Refusal::Superseded),
@@ -359,7 +349,7 @@ fn a_proposal_that_the_other_stored_was_made() {
         next: Some(proposal(3, 6, full)),
         ..record
     };
-    let marked = primary(Scope::Marked);
+    let marked = Ok(from_primary(Scope::Marked, None));
     assert_eq!(meet(&proposed(false, at(5)), &at(6)), marked);
     assert_eq!(
         meet(&at(6), &proposed(false, at(5))),
@@ -367,7 +357,7 @@ fn a_proposal_that_the_other_stored_was_made() {
         "the roles changed since"
     );
     assert_eq!(meet(&proposed(false, at(5)), &at(5)), marked, "not made");
-    let theirs = secondary(Scope::Marked);
+    let theirs = Ok(from_secondary(Scope::Marked, None));
     assert_eq!(meet(&proposed(false, lacking(at(5))), &at(6)), theirs);
     assert_eq!(
         meet(&proposed(true, lacking(at(5))), &at(6)),
@@ -404,15 +394,15 @@ fn a_proposal_that_the_other_stored_was_made() {
 fn the_counters_table_is_the_specification_s() {
     use Scope::{Everything, Marked};
     for (theirs, ours, expected) in [
-        ((3, 3), (3, 3), primary(Marked)),
-        ((3, 3), (4, 3), primary(Marked)),
-        ((3, 3), (3, 2), secondary(Marked)),
+        ((3, 3), (3, 3), Ok(from_primary(Marked, None))),
+        ((3, 3), (4, 3), Ok(from_primary(Marked, None))),
+        ((3, 3), (3, 2), Ok(from_secondary(Marked, None))),
         ((3, 3), (4, 2), Err(Refusal::SplitBrain)),
-        ((3, 3), (2, 2), secondary(Everything)),
-        ((3, 3), (2, 3), primary(Everything)),
-        ((3, 3), (2, 4), primary(Everything)),
-        ((3, 3), (3, 4), primary(Everything)),
-        ((3, 3), (4, 4), primary(Everything)),
+        ((3, 3), (2, 2), Ok(from_secondary(Everything, None))),
+        ((3, 3), (2, 3), Ok(from_primary(Everything, None))),
+        ((3, 3), (2, 4), Ok(from_primary(Everything, None))),
+        ((3, 3), (3, 4), Ok(from_primary(Everything, None))),
+        ((3, 3), (4, 4), Ok(from_primary(Everything, None))),
     ] {
         for (extended, counted) in [
             (false, (true, true)),
@@ -428,21 +418,21 @@ fn the_counters_table_is_the_specification_s() {
     }
 }
 
-fn counting((localcnt, remotecnt): (u64, u64), record: Record) -> Standing {
+fn counting((localcnt, remotecnt): (u64, u64), record: &Record) -> Standing {
     Standing {
         localcnt,
         remotecnt,
-        ..standing(&record)
+        ..standing(record)
     }
 }
 
 fn by_counters(ours: ((u64, u64), bool), theirs: ((u64, u64), bool), extended: bool) -> Verdict {
     let record = |counted| Record { counted, ..at(5) };
     let primary = Hello {
-        standing: counting(ours.0, record(ours.1)),
+        standing: counting(ours.0, &record(ours.1)),
         ..hello(&Record::default(), false, false)
     };
-    decide(&primary, &counting(theirs.0, record(theirs.1)), extended)
+    decide(&primary, &counting(theirs.0, &record(theirs.1)), extended)
 }
 
 #[test]
@@ -458,10 +448,10 @@ fn counters_take_no_lacking_copy_as_the_source() {
             }
         };
         let primary = Hello {
-            standing: counting(ours, record(lacks.0)),
+            standing: counting(ours, &record(lacks.0)),
             ..hello(&base, situation.0, situation.1)
         };
-        decide(&primary, &counting((3, 3), record(lacks.1)), true)
+        decide(&primary, &counting((3, 3), &record(lacks.1)), true)
     };
     let (closed, held, leaning) = ((false, false), (true, false), (true, true));
     let (in_step, behind, backwards) = ((3, 3), (3, 2), (2, 2));
@@ -473,14 +463,29 @@ fn counters_take_no_lacking_copy_as_the_source() {
             Err(Refusal::CompleteCopyGone),
         ),
         (in_step, (true, true), closed, Err(Refusal::BothLack)),
-        (in_step, (false, true), held, primary(Marked)),
+        (in_step, (false, true), held, Ok(from_primary(Marked, None))),
         (behind, (false, true), closed, Err(Refusal::BothLack)),
-        (behind, (false, false), closed, secondary(Marked)),
+        (
+            behind,
+            (false, false),
+            closed,
+            Ok(from_secondary(Marked, None)),
+        ),
         (behind, (false, false), held, Err(Refusal::Superseded)),
-        (behind, (true, false), leaning, secondary(Marked)),
+        (
+            behind,
+            (true, false),
+            leaning,
+            Ok(from_secondary(Marked, None)),
+        ),
         (behind, (true, true), leaning, Err(Refusal::BothLack)),
         (behind, (false, false), leaning, Err(Refusal::Superseded)),
-        (backwards, (true, false), closed, secondary(Everything)),
+        (
+            backwards,
+            (true, false),
+            closed,
+            Ok(from_secondary(Everything, None)),
+        ),
         (backwards, (true, false), leaning, Err(Refusal::Superseded)),
     ] {
         assert_eq!(
@@ -520,9 +525,12 @@ fn a_component_used_for_the_first_time_joins() {
         };
         assert_eq!(
             join(&alone(3, Record::default()), false),
-            primary(Scope::Everything)
+            Ok(from_primary(Scope::Everything, None))
         );
-        assert_eq!(join(&Record::default(), true), primary(Scope::Marked));
+        assert_eq!(
+            join(&Record::default(), true),
+            Ok(from_primary(Scope::Marked, None))
+        );
         assert_eq!(join(&lacking(at(5)), false), Err(Refusal::CompleteCopyGone));
     }
 }
