@@ -9,7 +9,9 @@ use super::dump::read_metadata;
 use super::{Failure, complain, configuration, each_named, sysexits};
 use crate::config::Resource;
 use crate::disk::{Access, Component};
-use crate::layout::{DEFAULT_EXTENT_SIZE, DEFAULT_KEEP_DIRTY, Geometry, METADATA_SIZE, Metadata};
+use crate::layout::{
+    DEFAULT_EXTENT_SIZE, DEFAULT_KEEP_DIRTY, Geometry, METADATA_SIZE, Metadata, Record,
+};
 use crate::terms::Role;
 
 /// `hastctl create`
@@ -37,7 +39,7 @@ fn create(resource: &Resource, arguments: &CreateArguments) -> Result<(), Failur
         localcnt: 0,
         remotecnt: 0,
         prevrole: Role::Init,
-        inconsistent: None,
+        record: Record::default(),
     };
     let block = metadata.encode().map_err(|error| fault(resource, &error))?;
     // In this order: a cleared map beside the old metadata would say that the copies are equal.

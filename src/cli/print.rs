@@ -6,7 +6,7 @@ use crate::control::{
     Details, Direction, Failure, Holding, ResourceStatus, StatusReply, Synchronisation,
     WorkerStatus,
 };
-use crate::layout::{Inconsistent, Metadata};
+use crate::layout::Metadata;
 use std::fmt::Write;
 use std::time::Duration;
 
@@ -201,10 +201,6 @@ pub fn dump(metadata: &Metadata) -> String {
     line!(text, "    localcnt: {}", metadata.localcnt);
     line!(text, "    remotecnt: {}", metadata.remotecnt);
     line!(text, "    prevrole: {}", metadata.prevrole);
-    match metadata.inconsistent {
-        None => {}
-        Some(Inconsistent::Mapped) => line!(text, "    inconsistent: in its dirty extents"),
-        Some(Inconsistent::Unmapped) => line!(text, "    inconsistent: anywhere"),
-    }
+    line!(text, "    record: {}", metadata.record);
     text
 }

@@ -10,11 +10,14 @@ use socket2::Socket;
 use super::event_loop::Daemon;
 use super::lifecycle::{Event, Stage};
 use super::resources::Arrival;
-use crate::engine::primary::Hello as PrimaryData;
+use crate::engine::meeting::Hello as PrimaryData;
+use crate::layout::{Record, Standing};
 use crate::logging::about;
 use crate::terms::Role;
 use crate::wire::EXTENSION_LEVEL;
-use crate::wire::handshake::{Hello, HelloAnswer, Opening, Refusal, Start, TOKEN_SIZE};
+use crate::wire::handshake::{
+    HandshakeError, Hello, HelloAnswer, Opening, Refusal, Situation, Start, TOKEN_SIZE,
+};
 use crate::worker::channel::Introduction;
 
 /// How often the log says that unknown addresses connect.
@@ -158,15 +161,20 @@ impl Daemon {
             self.meetings.refuse(&mut self.reactor, token, &refusal);
             return;
         };
+        let extension = answer.extension.unwrap_or(0);
+        let hello = match introduced(start, extension > 0) {
+            Ok(hello) => hello,
+            Err(error) => {
+                log::error!("{peer} is refused: {error}");
+                let refusal = Refusal::new(error.to_string());
+                self.meetings.refuse(&mut self.reactor, token, &refusal);
+                return;
+            }
+        };
         let introduction = Introduction {
             version: answer.version,
-            extension: answer.extension.unwrap_or(0),
-            hello: PrimaryData {
-                resuid: start.resuid,
-                localcnt: start.localcnt,
-                remotecnt: start.remotecnt,
-                virgin: start.virgin,
-            },
+            extension,
+            hello,
         };
         if let Some(managed) = self.resources.get_mut(&start.resource) {
             managed.arrival = Some(Arrival {
@@ -180,4 +188,28 @@ impl Daemon {
             managed.arrival = None;
         }
     }
+}
+
+/// What a primary has said of itself; of a base primary its counters are all there is.
+fn introduced(start: &Start, extended: bool) -> Result<PrimaryData, HandshakeError> {
+    let situation = if extended {
+        start.situation()?.clone()
+    } else {
+        Situation {
+            record: Record::of_base(start.resuid),
+            holds: false,
+            leans: false,
+        }
+    };
+    Ok(PrimaryData {
+        standing: Standing {
+            resuid: start.resuid,
+            localcnt: start.localcnt,
+            remotecnt: start.remotecnt,
+            record: situation.record,
+        },
+        virgin: start.virgin,
+        holds: situation.holds,
+        leans: situation.leans,
+    })
 }

@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use hast_ffi::device;
@@ -14,6 +15,7 @@ use nix::libc;
 
 use super::error::{DiskError, DiskErrorKind, Operation};
 use super::space::Abilities;
+use crate::layout::Block;
 
 /// The sector of a regular file, in bytes (spec, section 4).
 pub const FILE_SECTOR: u32 = 512;
@@ -50,6 +52,8 @@ pub struct Component {
     pub(super) file: File,
     pub(super) medium: Medium,
     pub(super) abilities: Abilities,
+    /// The metadata block, once it was read; held while it is written.
+    pub(super) block: Mutex<Option<Block>>,
     /// The path leads nowhere for this process.
     confined: AtomicBool,
     path: PathBuf,
@@ -91,6 +95,7 @@ impl Component {
             file,
             medium,
             abilities: Abilities::default(),
+            block: Mutex::default(),
             confined: AtomicBool::new(false),
             path: path.to_owned(),
             identity: identity_of(medium, &found),

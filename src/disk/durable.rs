@@ -3,7 +3,6 @@
 
 use super::component::Component;
 use super::error::{DiskError, Operation};
-use crate::layout::Metadata;
 
 impl Component {
     /// Writes all of `data` at `offset`, in bytes; it survives a power cut once this returns. Says
@@ -19,11 +18,6 @@ impl Component {
         }
         self.write_whole(data, offset, operation)?;
         self.flush()
-    }
-
-    /// As [`Component::write_metadata`], but for this: what was written before is not flushed.
-    pub fn write_metadata_durably(&self, metadata: &Metadata) -> Result<(), DiskError> {
-        self.write_durably(&self.encoded(metadata)?, 0)
     }
 
     /// Writes through to the medium; false where that cannot be done.

@@ -101,6 +101,11 @@ pub enum DiskErrorKind {
     /// There is no metadata that could be used, or none could be made.
     #[error("can not be used: {0}")]
     Metadata(MetadataError),
+    /// What was stored as its metadata is not what is read.
+    #[error(
+        "does not keep its metadata: what was written reads otherwise; look at the disk, and use another one"
+    )]
+    NotKept,
     /// Its size can not be divided.
     #[error("can not be used: {0}")]
     Layout(LayoutError),
@@ -173,7 +178,7 @@ impl DiskError {
         match self.kind {
             DiskErrorKind::Missing | DiskErrorKind::Vanished => Errno::ENOENT,
             DiskErrorKind::Locked => Errno::EBUSY,
-            DiskErrorKind::Ended { .. } => Errno::EIO,
+            DiskErrorKind::Ended { .. } | DiskErrorKind::NotKept => Errno::EIO,
             DiskErrorKind::Denied { errno, .. }
             | DiskErrorKind::Full { errno, .. }
             | DiskErrorKind::Failed { errno, .. } => errno,
@@ -202,6 +207,7 @@ impl DiskError {
             | DiskErrorKind::OtherSize { .. }
             | DiskErrorKind::OtherLayout { .. }
             | DiskErrorKind::TooSmall { .. } => EX_DATAERR,
+            DiskErrorKind::NotKept => EX_IOERR,
             DiskErrorKind::Denied { operation, .. }
             | DiskErrorKind::Full { operation, .. }
             | DiskErrorKind::Failed { operation, .. }

@@ -3,16 +3,21 @@
 //! stable storage, is the engine's.
 //!
 //! Nothing is written to a component that is not this resource's, or whose size is not what
-//! it was made for.
+//! it was made for. What is known of the metadata block ([`Block`]) is kept beside the component: the
+//! first read of the metadata finds it out, each write needs it.
 
 use std::path::Path;
+use std::sync::{MutexGuard, PoisonError};
+
+use log::{error, info};
 
 use super::component::{Access, Component};
 use super::error::{DiskError, DiskErrorKind, Operation};
 use crate::layout::activemap::Bitmap;
+use crate::layout::block::{Block, Found, Image, Opened, Wanted};
 use crate::layout::geometry::Geometry;
 use crate::layout::metadata::{Metadata, MetadataError};
-use crate::layout::{DEFAULT_EXTENT_SIZE, DEFAULT_KEEP_DIRTY, METADATA_SIZE};
+use crate::layout::{DEFAULT_EXTENT_SIZE, DEFAULT_KEEP_DIRTY, METADATA_SIZE, Record};
 use crate::terms::Role;
 
 /// What `hastctl create` may choose.
@@ -43,23 +48,26 @@ pub struct Prepared {
     pub component: Component,
     /// As read.
     pub metadata: Metadata,
+    /// What became of the record in it.
+    pub found: Found,
     /// How the component is divided; its `media_size` is the part in use.
     pub geometry: Geometry,
 }
 
 /// Opens a component for a worker of `resource`: alone, and only if it is this resource's and
-/// has the size that it was made for.
+/// has the size that it was made for. Where a power cut kept base's part of the metadata from being
+/// written, that is made good.
 ///
 /// # Errors
 /// Those of [`Component::open`] and [`Component::read_metadata`],
-/// [`DiskErrorKind::OtherResource`], [`DiskErrorKind::OtherSize`], [`DiskErrorKind::OtherLayout`].
-/// Nothing was written then.
+/// [`DiskErrorKind::OtherResource`], [`DiskErrorKind::OtherSize`], [`DiskErrorKind::OtherLayout`]:
+/// nothing was written then. A write that failed.
 pub fn open_for_use(path: &Path, resource: &str) -> Result<Prepared, DiskError> {
     let component = Component::open(path, Access::Exclusive)?;
     // Whoever had it before may have been killed between a write and its flush: what is read now, a
     // mark of the activemap above all, must be on the medium.
     component.flush()?;
-    let metadata = component.read_metadata()?;
+    let (metadata, found) = component.load(Some(resource))?;
     if metadata.resource != resource {
         return Err(component.refused(DiskErrorKind::OtherResource {
             found: metadata.resource,
@@ -67,9 +75,16 @@ pub fn open_for_use(path: &Path, resource: &str) -> Result<Prepared, DiskError> 
         }));
     }
     let geometry = check_geometry(&component, &metadata)?;
+    component.repair_metadata()?;
+    match found {
+        Found::Record | Found::None => {}
+        Found::Void => info!("component '{}' {found}", path.display()),
+        Found::Damaged => error!("component '{}' {found}", path.display()),
+    }
     Ok(Prepared {
         component,
         metadata,
+        found,
         geometry,
     })
 }
@@ -102,10 +117,12 @@ pub fn create(path: &Path, resource: &str, options: CreateOptions) -> Result<Pre
         localcnt: 0,
         remotecnt: 0,
         prevrole: Role::Init,
-        inconsistent: None,
+        record: Record::default(),
     };
     // Before anything is overwritten: a name too long must cost nothing.
-    let block = component.encoded(&metadata)?;
+    let block = metadata
+        .encode()
+        .map_err(|error| component.refused(DiskErrorKind::Metadata(error)))?;
     component.write_at(&[0; METADATA_SIZE], 0)?;
     component.flush()?;
     component.write_map(&geometry, &Bitmap::new(geometry.extents))?;
@@ -115,6 +132,7 @@ pub fn create(path: &Path, resource: &str, options: CreateOptions) -> Result<Pre
     Ok(Prepared {
         component,
         metadata,
+        found: Found::None,
         geometry,
     })
 }
@@ -139,25 +157,110 @@ fn check_geometry(component: &Component, metadata: &Metadata) -> Result<Geometry
 }
 
 impl Component {
-    /// Reads the metadata.
+    /// Reads the metadata as they are on the disk now.
     ///
     /// # Errors
     /// [`DiskErrorKind::Metadata`] where there is none.
     pub fn read_metadata(&self) -> Result<Metadata, DiskError> {
-        if self.media_size() < METADATA_SIZE as u64 {
-            let error = MetadataError::Size(self.media_size() as usize);
-            return Err(self.refused(DiskErrorKind::Metadata(error)));
-        }
-        let mut block = [0; METADATA_SIZE];
-        self.read_at(&mut block, 0)?;
-        Metadata::decode(&block).map_err(|error| self.refused(DiskErrorKind::Metadata(error)))
+        Ok(self.examine_metadata()?.0)
+    }
+
+    /// As [`Component::read_metadata`], and says also what became of the record.
+    pub fn examine_metadata(&self) -> Result<(Metadata, Found), DiskError> {
+        self.load(None)
     }
 
     /// Stores the metadata; on success it survives a power cut, and so does everything
     /// written before.
     pub fn write_metadata(&self, metadata: &Metadata) -> Result<(), DiskError> {
-        self.write_at(&self.encoded(metadata)?, 0)?;
+        self.write_metadata_durably(metadata)?;
         self.flush()
+    }
+
+    /// As [`Component::write_metadata`], but for this: what was written before is not flushed.
+    ///
+    /// Something is written, even if nothing changes: success says that the metadata can be written.
+    /// After a failure the old or the new is found at the next opening.
+    pub fn write_metadata_durably(&self, metadata: &Metadata) -> Result<(), DiskError> {
+        let wanted = Wanted::new(metadata).map_err(|error| self.not_metadata(error))?;
+        let mut known = self.known_block();
+        let mut block = match known.take() {
+            Some(block) => block,
+            None => self.open_block(Some(&metadata.resource))?.block,
+        };
+        let sector_size = self.sector_size();
+        let result = block.store(&wanted, sector_size, &mut |bytes, at| {
+            self.write_durably(bytes, at)
+        });
+        *known = Some(block);
+        result
+    }
+
+    /// Checks that the metadata can be read back as they were last stored. Goes no deeper than the
+    /// operating system reads: what it has in memory it may not read from the disk.
+    ///
+    /// # Errors
+    /// Those of reading, [`DiskErrorKind::NotKept`].
+    pub fn confirm_metadata(&self, metadata: &Metadata) -> Result<(), DiskError> {
+        let _no_write_meanwhile = self.known_block();
+        let opened = self.open_block(None)?;
+        if opened.metadata == *metadata && !opened.block.lags() {
+            Ok(())
+        } else {
+            Err(self.refused(DiskErrorKind::NotKept))
+        }
+    }
+
+    /// Reads the metadata of the resource that the component is believed to be of, if that is known, and
+    /// keeps what is needed for writing.
+    fn load(&self, resource: Option<&str>) -> Result<(Metadata, Found), DiskError> {
+        let mut known = self.known_block();
+        let Opened {
+            block,
+            metadata,
+            found,
+        } = self.open_block(resource)?;
+        *known = Some(block);
+        Ok((metadata, found))
+    }
+
+    fn open_block(&self, resource: Option<&str>) -> Result<Opened, DiskError> {
+        if self.media_size() < METADATA_SIZE as u64 {
+            return Err(self.not_metadata(MetadataError::Size(self.media_size() as usize)));
+        }
+        let mut whole = [0; METADATA_SIZE];
+        let Err(failure) = self.read_at(&mut whole, 0) else {
+            return Image::whole(&whole)
+                .and_then(|image| Block::open(&image, resource))
+                .map_err(|error| self.not_metadata(error));
+        };
+        // A power cut may have left a sector that can not be read: the others say what was in it.
+        let image = Image::by_sectors(self.sector_size(), |sector, offset| {
+            self.read_at(sector, offset).is_ok()
+        });
+        Block::open(&image, resource).map_err(|error| match error {
+            MetadataError::Unreadable => failure,
+            error => self.not_metadata(error),
+        })
+    }
+
+    fn repair_metadata(&self) -> Result<(), DiskError> {
+        let sector_size = self.sector_size();
+        match &mut *self.known_block() {
+            Some(block) => {
+                block.repair(sector_size, &mut |bytes, at| self.write_durably(bytes, at))
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn known_block(&self) -> MutexGuard<'_, Option<Block>> {
+        // A panic in between has left it None, or as it was.
+        self.block.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn not_metadata(&self, error: MetadataError) -> DiskError {
+        self.refused(DiskErrorKind::Metadata(error))
     }
 
     /// Reads the activemap.
@@ -171,12 +274,6 @@ impl Component {
     pub fn write_map(&self, geometry: &Geometry, map: &Bitmap) -> Result<(), DiskError> {
         let bytes = map.to_bytes(geometry.map_size as usize);
         self.write_at(&bytes, METADATA_SIZE as u64)
-    }
-
-    pub(super) fn encoded(&self, metadata: &Metadata) -> Result<Vec<u8>, DiskError> {
-        metadata
-            .encode()
-            .map_err(|error| self.refused(DiskErrorKind::Metadata(error)))
     }
 
     fn refused(&self, kind: DiskErrorKind) -> DiskError {

@@ -1,8 +1,9 @@
 //! Which extents are marked, and which marks are on the disk.
 //!
 //! An extent is marked while the copies may differ there: while a write to it is under way, while
-//! the peer lacks it (*behind*) or this node does (*stale*), until both copies were flushed after its
-//! last write, and beyond that while it is one of the `keepdirty` most recently used.
+//! the peer lacks it (*behind*) or this node does (*stale*), until a point covers its last write (both
+//! copies were flushed after it, and both nodes have stored that), and beyond that while it is one of the
+//! `keepdirty` most recently used.
 //!
 //! Never does I/O: it says which sectors of the map to write. Invariants: behind, stale and active
 //! extents are marked; `stable` holds only marks that are on the disk whatever happens now; one write
@@ -14,7 +15,7 @@ use super::{MapSector, Outcome, Range};
 use crate::layout::Geometry;
 use crate::layout::activemap::Bitmap;
 
-/// Counts barriers: a flush of both copies that was begun after an epoch's writes had ended.
+/// Counts flushes of both copies: one that ends an epoch was begun after that epoch's writes had ended.
 pub type Epoch = u64;
 
 /// Changed sectors of the map within so many bytes are written together, with those between them: the
@@ -51,7 +52,8 @@ pub struct Activemap {
     failed: bool,
     writes: u64,
     epoch: Epoch,
-    flushed: Epoch,
+    /// The last epoch that a point covers.
+    covered: Epoch,
     uses: u64,
 }
 
@@ -73,7 +75,7 @@ impl Activemap {
             failed: false,
             writes: 0,
             epoch: 1,
-            flushed: 0,
+            covered: 0,
             uses: 0,
         }
     }
@@ -99,14 +101,19 @@ impl Activemap {
         self.stale.clear_all();
     }
 
-    /// Every extent marked now, and every one of `more`, is one this node lacks.
-    pub fn all_marked_stale(&mut self, more: Option<&Bitmap>) {
-        if let Some(more) = more {
-            more.iter().for_each(|extent| self.mark(extent));
-        }
+    /// Every extent marked now is one this node lacks.
+    pub fn all_marked_stale(&mut self) {
         self.stale = self.marked.clone();
         self.behind.clear_all();
         self.active.retain(|_, active| active.writes > 0);
+    }
+
+    /// This node lacks every extent there is.
+    pub fn everything_stale(&mut self) {
+        for extent in 0..self.geometry.extents {
+            self.mark(extent);
+        }
+        self.all_marked_stale();
     }
 
     /// The peer lacks every extent there is.
@@ -178,6 +185,12 @@ impl Activemap {
         self.stale.set(extent);
     }
 
+    /// What this node lacks of the extent counts no more: the peer lacks it, the content being undecided.
+    pub fn give_up_stale(&mut self, extent: u64) {
+        self.stale.clear(extent);
+        self.set_behind(extent);
+    }
+
     /// The extent was copied, either way; the copies are equal, though not yet flushed.
     pub fn copied(&mut self, extent: u64) {
         self.behind.clear(extent);
@@ -188,22 +201,22 @@ impl Activemap {
         active.used = self.uses;
     }
 
-    /// The peer is gone, and what it has not flushed may be gone with it. Returns the extents that are
+    /// The peer is gone, and what no point covers may be gone with it. Returns the extents that are
     /// behind because of this and were not before.
     pub fn lose_peer(&mut self) -> Vec<u64> {
-        let unflushed: Vec<u64> = self
+        let uncovered: Vec<u64> = self
             .active
             .iter()
-            .filter(|(_, active)| active.written > self.flushed)
+            .filter(|(_, active)| active.written > self.covered)
             .map(|(extent, _)| *extent)
             .filter(|extent| !self.stale.test(*extent) && !self.behind.test(*extent))
             .collect();
-        for extent in &unflushed {
+        for extent in &uncovered {
             self.behind.set(*extent);
         }
         self.evict(Some(0));
         self.active.retain(|_, active| active.writes > 0);
-        unflushed
+        uncovered
     }
 
     /// A flush of both copies begins: it covers the epoch returned.
@@ -212,12 +225,19 @@ impl Activemap {
         self.epoch - 1
     }
 
-    /// That flush succeeded on both copies.
-    pub fn end_barrier(&mut self, epoch: Epoch) {
-        self.flushed = self.flushed.max(epoch);
+    /// That flush succeeded on both copies, and both nodes have stored a point since.
+    pub fn cover(&mut self, epoch: Epoch) {
+        self.covered = self.covered.max(epoch);
     }
 
-    /// How many extents are marked for want of a barrier, or more than `keepdirty` asks for.
+    /// Whether something was written or copied that no point covers.
+    pub fn is_uncovered(&self) -> bool {
+        self.active
+            .values()
+            .any(|active| active.written > self.covered)
+    }
+
+    /// How many extents are marked for want of a point, or more than `keepdirty` asks for.
     pub fn evictable(&self) -> usize {
         let idle = self
             .active
@@ -227,7 +247,7 @@ impl Activemap {
         idle.saturating_sub(self.keepdirty)
     }
 
-    /// Clears the marks of extents that are the same and flushed on both copies, but for the `keep`
+    /// Clears the marks of extents that a point covers, but for the `keep`
     /// most recently used. The disk follows with a later write of the map.
     pub fn evict(&mut self, keep: Option<usize>) {
         let keep = keep.unwrap_or(self.keepdirty);
@@ -236,7 +256,7 @@ impl Activemap {
             .iter()
             .filter(|(extent, active)| {
                 active.writes == 0
-                    && active.written <= self.flushed
+                    && active.written <= self.covered
                     && !self.behind.test(**extent)
                     && !self.stale.test(**extent)
             })

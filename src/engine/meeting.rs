@@ -8,7 +8,8 @@
 //! Invariants: no verdict takes a copy that lacks something as the source; none lets the data under an
 //! open device change, but for a primary that leans on the other, whose own consumer wrote it.
 
-use crate::layout::{Point, Record};
+use crate::layout::record::NUMBER_LIMIT;
+use crate::layout::{Point, Record, Standing};
 
 /// Who is the source of what has to be copied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -35,19 +36,6 @@ pub enum Party {
     Primary,
     /// The one that answers.
     Secondary,
-}
-
-/// What a node's component says about itself.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Standing {
-    /// Names the data set; 0 for a component that was never used.
-    pub resuid: u64,
-    /// How often this node's data moved on without the other, as base counts it.
-    pub localcnt: u64,
-    /// The last `localcnt` known of the other.
-    pub remotecnt: u64,
-    /// What it knows of who has what.
-    pub record: Record,
 }
 
 /// What a primary says when it introduces itself.
@@ -118,9 +106,6 @@ pub enum Refusal {
 /// What both nodes come to.
 pub type Verdict = Result<Agreement, Refusal>;
 
-/// The first counter that no node reaches: nothing raises one beyond it, so that none ever wraps.
-pub const COUNTER_LIMIT: u64 = 1 << 63;
-
 /// Decides for a secondary with this standing what becomes of a meeting with `primary`. `extended` says
 /// whether both speak the extension, and so know records.
 pub fn decide(primary: &Hello, secondary: &Standing, extended: bool) -> Verdict {
@@ -131,7 +116,7 @@ pub fn decide(primary: &Hello, secondary: &Standing, extended: bool) -> Verdict 
         theirs.localcnt,
         theirs.remotecnt,
     ];
-    if counters.iter().any(|counter| *counter >= COUNTER_LIMIT) {
+    if counters.iter().any(|counter| *counter >= NUMBER_LIMIT) {
         return Err(Refusal::Counter);
     }
     if theirs.resuid != 0 && theirs.resuid != ours.resuid {
@@ -165,11 +150,12 @@ struct Meeting {
 
 impl Meeting {
     fn with_a_fresh_secondary(&self, virgin: bool) -> Verdict {
-        self.primary_counts(if virgin {
+        let scope = if virgin {
             Scope::Marked
         } else {
             Scope::Everything
-        })
+        };
+        self.primary_counts(scope)
     }
 
     fn by_records(&self) -> Verdict {

@@ -5,15 +5,15 @@ use super::Outcome;
 use crate::layout::Metadata;
 
 /// A change of the metadata: it is durable once [`MetadataLog::durable`] has reached it.
-pub type Generation = u64;
+pub type Revision = u64;
 
 /// The metadata as wanted, and how far the disk has followed.
 #[derive(Debug)]
 pub struct MetadataLog {
     wanted: Metadata,
-    generation: Generation,
-    durable: Generation,
-    writing: Option<Generation>,
+    revision: Revision,
+    durable: Revision,
+    writing: Option<Revision>,
     /// A write failed: wait for a reason to try again.
     held: bool,
 }
@@ -21,10 +21,10 @@ pub struct MetadataLog {
 /// What a finished write brought.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Written {
-    /// Everything up to this generation is durable.
-    Durable(Generation),
-    /// Everything up to this generation could not be stored.
-    Failed(Generation),
+    /// Everything up to this revision is durable.
+    Durable(Revision),
+    /// Everything up to this revision could not be stored.
+    Failed(Revision),
 }
 
 impl MetadataLog {
@@ -32,7 +32,7 @@ impl MetadataLog {
     pub fn new(metadata: Metadata) -> Self {
         Self {
             wanted: metadata,
-            generation: 0,
+            revision: 0,
             durable: 0,
             writing: None,
             held: false,
@@ -44,37 +44,32 @@ impl MetadataLog {
         &self.wanted
     }
 
-    /// Changes it, and says which generation has to be durable for the change to count. No change, no
-    /// new generation; a change already wanted is waited for.
-    pub fn change(&mut self, change: impl FnOnce(&mut Metadata)) -> Generation {
+    /// Changes it, and says which revision has to be durable for the change to count. No change, no
+    /// new revision; a change already wanted is waited for.
+    pub fn change(&mut self, change: impl FnOnce(&mut Metadata)) -> Revision {
         self.held = false;
         let mut next = self.wanted.clone();
         change(&mut next);
         if next != self.wanted {
             self.wanted = next;
-            self.generation += 1;
+            self.revision += 1;
         }
-        self.generation
+        self.revision
     }
 
-    /// Whether a generation is on the disk.
-    pub fn is_durable(&self, generation: Generation) -> bool {
-        generation <= self.durable
+    /// Whether a revision is on the disk.
+    pub fn is_durable(&self, revision: Revision) -> bool {
+        revision <= self.durable
     }
 
-    /// The latest change's generation.
-    pub fn generation(&self) -> Generation {
-        self.generation
+    /// The latest change's revision.
+    pub fn revision(&self) -> Revision {
+        self.revision
     }
 
     /// Whether nothing is left to write, or what is left failed.
     pub fn is_settled(&self) -> bool {
-        self.writing.is_none() && (self.held || self.durable >= self.generation)
-    }
-
-    /// Whether the last write failed and none has been tried since.
-    pub fn is_failing(&self) -> bool {
-        self.held
+        self.writing.is_none() && (self.held || self.durable >= self.revision)
     }
 
     /// Lets a failed write be tried again.
@@ -83,26 +78,26 @@ impl MetadataLog {
     }
 
     /// What to write now, if anything: its ticket and the metadata.
-    pub fn next_write(&mut self) -> Option<(Generation, Metadata)> {
-        if self.held || self.writing.is_some() || self.durable >= self.generation {
+    pub fn next_write(&mut self) -> Option<(Revision, Metadata)> {
+        if self.held || self.writing.is_some() || self.durable >= self.revision {
             return None;
         }
-        self.writing = Some(self.generation);
-        Some((self.generation, self.wanted.clone()))
+        self.writing = Some(self.revision);
+        Some((self.revision, self.wanted.clone()))
     }
 
     /// The write of `ticket` ended. After a failure the change stays wanted, as a new
-    /// generation, and is tried again at the next change or [`Self::retry`].
-    pub fn written(&mut self, ticket: Generation, outcome: Outcome) -> Written {
+    /// revision, and is tried again at the next change or [`Self::retry`].
+    pub fn written(&mut self, ticket: Revision, outcome: Outcome) -> Written {
         debug_assert_eq!(self.writing, Some(ticket));
         self.writing = None;
         if outcome.is_ok() {
             self.durable = ticket;
             Written::Durable(ticket)
         } else {
-            // What lies on the disk now is unknown: the next write takes a new generation, so that
+            // What lies on the disk now is unknown: the next write takes a new revision, so that
             // nobody mistakes it for the one that failed.
-            self.generation += 1;
+            self.revision += 1;
             self.held = true;
             Written::Failed(ticket)
         }

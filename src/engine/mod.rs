@@ -7,7 +7,9 @@
 //!
 //! | file | what |
 //! | --- | --- |
-//! | `handshake` | what two nodes decide when they meet |
+//! | `meeting` | what two nodes decide when they meet |
+//! | `points` | what each stores when the two make a point together |
+//! | `base` | what a secondary stores before it answers a base primary |
 //! | `primary/` | the primary: requests, marks, counters, synchronisation |
 //! | `secondary` | the secondary: order, flushes, state |
 //! | `activemap` | which extents are marked, which marks are on the disk |
@@ -17,15 +19,17 @@
 //! Invariants, whatever the events and their order (architecture.md numbers the rules):
 //!
 //! - an extent's mark is durable before either disk is written to there (rule 2);
-//! - a mark goes only after both copies were written and flushed (rule 3);
-//! - a request acknowledged without the peer raised `localcnt` durably first (rule 5);
+//! - a mark goes only across a point that both nodes stored, after both copies were flushed (rule 3);
+//! - what is written without the peer begins a generation of its own, durably, first (rule 5);
 //! - no acknowledged write ever leaves both nodes needing something of each other: extents are
 //!   either *behind* on the peer or *stale* here, and while some are stale here nothing is
 //!   acknowledged that the peer does not have.
 
 pub mod activemap;
-pub mod handshake;
+pub mod base;
+pub mod meeting;
 mod metadata_log;
+pub mod points;
 pub mod primary;
 pub mod range_lock;
 pub mod secondary;
@@ -125,13 +129,25 @@ pub struct MapSector {
     pub bytes: Box<[u8]>,
 }
 
-/// What our own secondaries are told beside base's protocol (wire command `State`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PeerState {
-    /// The copy is complete: drop the inconsistent mark and take over these counters crosswise.
-    Consistent,
-    /// The copy lacks something: set the inconsistent mark before anything else is written.
-    Inconsistent,
-    /// The primary's own disk lacks something that this copy has: raise localcnt to the value given.
-    Ahead,
+/// What a primary tells a secondary of ours beside base's protocol (wire command `State`).
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum PeerNote {
+    /// Store this point.
+    Point(Box<Told>),
+    /// Your copy lacks something: store that before anything is copied to it.
+    Lacking,
+}
+
+/// A point as it is told.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Told {
+    /// What to store.
+    pub note: points::PointNote,
+    /// How many changes the secondary has answered with an error in this connection. It refuses a full
+    /// point where it has failed more: the primary does not know of those yet.
+    pub failures: u64,
+    /// The primary's counter: the secondary's remotecnt once both are equal.
+    pub localcnt: u64,
+    /// The secondary's own counter as the primary knows it.
+    pub remotecnt: u64,
 }

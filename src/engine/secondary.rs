@@ -1,9 +1,11 @@
 //! The secondary: does what the primary sends, in an order that keeps changes to one byte apart,
-//! makes flushes cover what came before them, and keeps the inconsistent mark true.
+//! makes flushes cover what came before them, stores points, and keeps true what its record says it lacks.
 //!
 //! Never does I/O, never acknowledges what its disk has not taken (but for `received`, which says
 //! only that the data is in memory). Invariants: overlapping operations run in the order of their
-//! arrival; a flush begins after everything received before it has ended; a state message is alone.
+//! arrival; a flush begins after everything received before it has ended; a note of the primary is carried out
+//! alone; what is answered of a point or of a failure is on the disk before it is answered, and where it
+//! cannot be stored the connection ends without an answer.
 
 #[cfg(test)]
 mod tests;
@@ -12,13 +14,14 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use nix::errno::Errno;
 
-use super::metadata_log::{Generation, MetadataLog, Written};
+use super::metadata_log::{MetadataLog, Revision, Written};
+use super::points::{self, Copy};
 use super::range_lock::RangeLock;
-use super::{Command, Operation, Outcome, Owner, PeerState, Range, Request};
-use crate::layout::{Inconsistent, Metadata};
+use super::{Command, Operation, Outcome, Owner, PeerNote, Range, Request, Told};
+use crate::layout::Metadata;
 
 /// What happened.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub enum Event {
     /// A request arrived; its `id` grows with every arrival.
     Received {
@@ -27,17 +30,9 @@ pub enum Event {
         /// An early acknowledgement is wanted.
         memsync: bool,
     },
-    /// A state message arrived; numbered like requests.
-    State {
-        /// Its number.
-        id: u64,
-        /// What the primary says.
-        state: PeerState,
-        /// The primary's counter, or what ours is to be raised to.
-        localcnt: u64,
-        /// Our counter as the primary knows it.
-        remotecnt: u64,
-    },
+    /// The primary says something of the two copies; numbered like requests. Only where both speak the
+    /// extension.
+    Note(u64, PeerNote),
     /// An operation on the local disk ended.
     LocalDone(Operation, Outcome),
     /// A write of the metadata ended.
@@ -70,6 +65,8 @@ pub enum Action {
     ClearMap,
     /// Write the metadata, durably, and say [`Event::MetadataWritten`].
     WriteMetadata(u64, Box<Metadata>),
+    /// End the connection: what is to be answered cannot be stored.
+    Disconnect,
 }
 
 /// What a request waits for.
@@ -79,8 +76,8 @@ enum Stage {
     Waiting,
     /// The disk.
     Running,
-    /// The inconsistent mark, after its write failed with this.
-    Marking(Generation, Errno),
+    /// The record to say that the copy lacks something, after the write failed with this.
+    Marking(Revision, Errno),
 }
 
 #[derive(Debug)]
@@ -89,53 +86,83 @@ struct Pending {
     stage: Stage,
 }
 
-/// A state message being carried out.
-#[derive(Debug, Clone, Copy)]
-struct StateChange {
+/// A note being carried out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Step {
+    /// What came before it.
+    Waiting,
+    /// A flush: what somebody is about to rely on must be durable.
+    Flushing,
+    /// Its record.
+    Storing(Revision),
+}
+
+#[derive(Debug, Clone)]
+struct Noting {
     id: u64,
-    state: PeerState,
-    localcnt: u64,
-    remotecnt: u64,
-    /// Set once it is alone and its write has begun.
-    generation: Option<Generation>,
+    note: PeerNote,
+    step: Step,
+}
+
+/// How the primary is met.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dialect {
+    /// It knows neither records nor points: what the meeting decided is on the disk already.
+    Base,
+    /// Both speak the extension: nothing is stored before the primary tells a point.
+    Extended,
+}
+
+/// What is known of the two copies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Sight {
+    /// A point was made in this connection.
+    pub met: bool,
+    /// The primary has said that both are complete and the same, and nothing else since.
+    pub equal: bool,
+    /// The primary lacks something, and relies on this copy.
+    pub leads: bool,
 }
 
 /// A secondary with one connection; it ends with it.
 #[derive(Debug)]
 pub struct Secondary {
     metadata: MetadataLog,
+    dialect: Dialect,
     lock: RangeLock<u64>,
     pending: BTreeMap<u64, Pending>,
     /// Those of `pending` a later flush has to wait for.
     unflushed: BTreeSet<u64>,
     flushes: VecDeque<u64>,
-    state: Option<StateChange>,
-    /// What arrived behind a state message.
+    noting: Option<Noting>,
+    /// What arrived behind a note.
     held: VecDeque<Event>,
     map_cleared: bool,
-    /// What the primary said last of the two copies, in this connection.
-    told: Option<PeerState>,
-    /// A write failed here that the primary may not know of yet when it says that all is well.
-    failed: bool,
-    /// The inconsistent mark was asked for and could not be stored: nothing may be changed without it.
-    unmarked: bool,
+    sight: Sight,
+    /// Changes answered with an error, or about to be.
+    failures: u64,
+    ended: bool,
 }
 
+/// The owner number of the flush before a point.
+const POINT: u64 = 0;
+
 impl Secondary {
-    /// A secondary whose metadata (already on the disk) says what the handshake agreed on.
-    pub fn new(metadata: Metadata) -> Self {
+    /// A secondary whose metadata is what the meeting decided on; see [`Dialect`] for what of it is stored.
+    pub fn new(metadata: Metadata, dialect: Dialect) -> Self {
         Self {
             metadata: MetadataLog::new(metadata),
+            dialect,
             lock: RangeLock::default(),
             pending: BTreeMap::new(),
             unflushed: BTreeSet::new(),
             flushes: VecDeque::new(),
-            state: None,
+            noting: None,
             held: VecDeque::new(),
             map_cleared: false,
-            told: None,
-            failed: false,
-            unmarked: false,
+            sight: Sight::default(),
+            failures: 0,
+            ended: false,
         }
     }
 
@@ -144,9 +171,9 @@ impl Secondary {
         self.metadata.get()
     }
 
-    /// What the primary said last of the two copies in this connection; base's says nothing.
-    pub const fn told(&self) -> Option<PeerState> {
-        self.told
+    /// What is known of the two copies; of a base primary's nothing.
+    pub const fn sight(&self) -> Sight {
+        self.sight
     }
 
     /// How many requests are unanswered.
@@ -157,50 +184,37 @@ impl Secondary {
     /// Takes note of what happened and says what to do.
     pub fn handle(&mut self, event: Event, actions: &mut Vec<Action>) {
         match event {
-            Event::Received { .. } | Event::State { .. } if self.state.is_some() => {
+            Event::Received { .. } | Event::Note(..) if self.ended => {}
+            Event::Received { .. } | Event::Note(..) if self.noting.is_some() => {
                 self.held.push_back(event);
             }
             Event::Received { request, memsync } => self.received(request, memsync, actions),
-            Event::State {
-                id,
-                state,
-                localcnt,
-                remotecnt,
-            } => {
-                self.state = Some(StateChange {
-                    id,
-                    state,
-                    localcnt,
-                    remotecnt,
-                    generation: None,
-                });
+            Event::Note(id, note) => {
+                assert!(
+                    self.dialect == Dialect::Extended,
+                    "a note comes only from a primary that speaks the extension"
+                );
+                let step = Step::Waiting;
+                self.noting = Some(Noting { id, note, step });
             }
             Event::LocalDone(operation, outcome) => self.local_done(operation, outcome, actions),
             Event::MetadataWritten(ticket, outcome) => {
                 let written = self.metadata.written(ticket, outcome);
                 self.metadata_written(written, actions);
             }
-            Event::Tick => self.metadata.retry(),
+            Event::Tick => {}
         }
         self.begin_flushes(actions);
-        self.begin_state(actions);
+        self.begin_noting(actions);
         if let Some((ticket, metadata)) = self.metadata.next_write() {
             actions.push(Action::WriteMetadata(ticket, Box::new(metadata)));
         }
     }
 
     fn received(&mut self, request: Request, memsync: bool, actions: &mut Vec<Action>) {
-        if self.unmarked && request.command.mutates() {
-            actions.push(Action::Reply {
-                id: request.id,
-                received: false,
-                outcome: Err(Errno::EIO),
-            });
-            return;
-        }
-        if !self.map_cleared {
-            self.map_cleared = true;
-            actions.push(Action::ClearMap);
+        // A base primary has merged our map once it sends something; ours says so by a point.
+        if self.dialect == Dialect::Base {
+            self.clear_map(actions);
         }
         if memsync && request.command == Command::Write {
             actions.push(Action::Reply {
@@ -244,22 +258,35 @@ impl Secondary {
         });
     }
 
+    fn clear_map(&mut self, actions: &mut Vec<Action>) {
+        if !std::mem::replace(&mut self.map_cleared, true) {
+            actions.push(Action::ClearMap);
+        }
+    }
+
     fn local_done(&mut self, operation: Operation, outcome: Outcome, actions: &mut Vec<Action>) {
-        let Owner::Request(id) = operation.owner else {
-            return;
+        let id = match operation.owner {
+            Owner::Engine(_) => return self.flushed_for_point(outcome, actions),
+            Owner::Request(id) => id,
         };
-        let Some(pending) = self.pending.get_mut(&id) else {
-            return;
-        };
+        let pending = self
+            .pending
+            .get_mut(&id)
+            .expect("a request is pending until it is finished");
         match outcome {
             Err(errno) if pending.request.command.mutates() => {
+                self.failures += 1;
+                if self.sight.leads {
+                    // The primary relies on this copy, and acknowledges nothing that failed here: were this one
+                    // marked, too, neither could be promoted.
+                    return self.finish(id, Err(errno), actions);
+                }
                 // The primary may be gone before it hears of this: our own disk has to say it.
-                self.failed = true;
-                let generation = self
+                let revision = self
                     .metadata
-                    .change(|metadata| metadata.inconsistent = Some(Inconsistent::Unmapped));
-                pending.stage = Stage::Marking(generation, errno);
-                if self.metadata.is_durable(generation) {
+                    .change(|metadata| metadata.record.lacks = true);
+                pending.stage = Stage::Marking(revision, errno);
+                if self.metadata.is_durable(revision) {
                     self.finish(id, Err(errno), actions);
                 }
             }
@@ -268,14 +295,21 @@ impl Secondary {
     }
 
     fn finish(&mut self, id: u64, outcome: Outcome, actions: &mut Vec<Action>) {
-        let Some(pending) = self.pending.remove(&id) else {
-            return;
-        };
-        actions.push(Action::Reply {
-            id,
-            received: false,
-            outcome,
-        });
+        if !self.ended {
+            actions.push(Action::Reply {
+                id,
+                received: false,
+                outcome,
+            });
+        }
+        self.forget(id, actions);
+    }
+
+    fn forget(&mut self, id: u64, actions: &mut Vec<Action>) {
+        let pending = self
+            .pending
+            .remove(&id)
+            .expect("a request is finished once");
         if pending.request.command == Command::Flush {
             return;
         }
@@ -295,49 +329,81 @@ impl Secondary {
         }
     }
 
-    /// Carries out a state message once it is alone, then lets in what arrived behind it.
-    fn begin_state(&mut self, actions: &mut Vec<Action>) {
-        let Some(change) = self.state else { return };
-        if change.generation.is_some() || !self.pending.is_empty() {
+    /// Carries out a note once it is alone, then lets in what arrived behind it.
+    fn begin_noting(&mut self, actions: &mut Vec<Action>) {
+        let Some(noting) = &mut self.noting else {
+            return;
+        };
+        if noting.step != Step::Waiting || !self.pending.is_empty() {
             return;
         }
-        if change.state == PeerState::Consistent && self.failed {
-            return self.state_done(Err(Errno::EIO), actions);
-        }
-        if change.state == PeerState::Inconsistent {
-            self.failed = false;
-        }
-        let generation = self.metadata.change(|metadata| match change.state {
-            PeerState::Consistent => {
-                metadata.inconsistent = None;
-                metadata.localcnt = change.remotecnt;
-                metadata.remotecnt = change.localcnt;
+        match &noting.note {
+            PeerNote::Point(told) if is_premature(told, self.failures) => {
+                self.noted(Err(Errno::EIO), actions);
             }
-            PeerState::Inconsistent => metadata.inconsistent = Some(Inconsistent::Unmapped),
-            PeerState::Ahead => metadata.localcnt = metadata.localcnt.max(change.localcnt),
-        });
-        if self.metadata.is_durable(generation) {
-            self.state_done(Ok(()), actions);
-        } else {
-            self.state = Some(StateChange {
-                generation: Some(generation),
-                ..change
-            });
+            PeerNote::Point(told) if told.note.leads => {
+                noting.step = Step::Flushing;
+                actions.push(Action::FlushLocal(Operation {
+                    owner: Owner::Engine(POINT),
+                    part: 0,
+                }));
+            }
+            PeerNote::Point(_) | PeerNote::Lacking => self.store_note(actions),
         }
     }
 
-    fn state_done(&mut self, outcome: Outcome, actions: &mut Vec<Action>) {
-        let Some(change) = self.state.take() else {
+    fn flushed_for_point(&mut self, outcome: Outcome, actions: &mut Vec<Action>) {
+        match outcome {
+            // No volatile cache, nothing to flush.
+            Ok(()) | Err(Errno::EOPNOTSUPP) => self.store_note(actions),
+            Err(_) => self.noted(outcome, actions),
+        }
+    }
+
+    fn store_note(&mut self, actions: &mut Vec<Action>) {
+        let Some(noting) = &mut self.noting else {
             return;
         };
-        if outcome.is_ok() {
-            self.told = Some(change.state);
+        let revision = self.metadata.change(|metadata| match &noting.note {
+            PeerNote::Lacking => metadata.record.lacks = true,
+            PeerNote::Point(told) => {
+                metadata.record = points::store(&metadata.record, &told.note);
+                if told.note.copy == Copy::Full {
+                    metadata.localcnt = told.remotecnt;
+                    metadata.remotecnt = told.localcnt;
+                }
+            }
+        });
+        noting.step = Step::Storing(revision);
+        if self.metadata.is_durable(revision) {
+            self.noted(Ok(()), actions);
         }
-        if change.state == PeerState::Inconsistent {
-            self.unmarked = outcome.is_err();
+    }
+
+    fn noted(&mut self, outcome: Outcome, actions: &mut Vec<Action>) {
+        let Some(Noting { id, note, .. }) = self.noting.take() else {
+            return;
+        };
+        match (note, outcome) {
+            (PeerNote::Point(told), Ok(())) => {
+                let leads = told.note.leads;
+                self.sight = Sight {
+                    met: true,
+                    equal: match told.note.copy {
+                        Copy::Full => true,
+                        Copy::Unchanged => self.sight.equal && !leads,
+                        Copy::Lacking => false,
+                    },
+                    leads,
+                };
+                // The primary has merged it before it told the point.
+                self.clear_map(actions);
+            }
+            (PeerNote::Lacking, Ok(())) => self.sight.equal = false,
+            (_, Err(_)) => {}
         }
         actions.push(Action::Reply {
-            id: change.id,
+            id,
             received: false,
             outcome,
         });
@@ -347,26 +413,51 @@ impl Secondary {
     }
 
     fn metadata_written(&mut self, written: Written, actions: &mut Vec<Action>) {
-        let (reached, outcome) = match written {
-            Written::Durable(generation) => (generation, Ok(())),
-            Written::Failed(generation) => (generation, Err(Errno::EIO)),
+        let reached = match written {
+            Written::Durable(reached) => reached,
+            Written::Failed(_) => return self.end(actions),
         };
         let marked: Vec<(u64, Errno)> = self
             .pending
             .iter()
             .filter_map(|(id, pending)| match pending.stage {
-                Stage::Marking(generation, errno) if generation <= reached => Some((*id, errno)),
+                Stage::Marking(revision, errno) if revision <= reached => Some((*id, errno)),
                 _ => None,
             })
             .collect();
         for (id, errno) in marked {
             self.finish(id, Err(errno), actions);
         }
-        if self
-            .state
-            .is_some_and(|change| change.generation.is_some_and(|g| g <= reached))
-        {
-            self.state_done(outcome, actions);
+        let stored = self.noting.as_ref().is_some_and(
+            |noting| matches!(noting.step, Step::Storing(revision) if revision <= reached),
+        );
+        if stored {
+            self.noted(Ok(()), actions);
         }
     }
+
+    /// What was to be answered cannot be stored: nothing is answered any more. What is under way on the disk
+    /// ends by itself.
+    fn end(&mut self, actions: &mut Vec<Action>) {
+        if !std::mem::replace(&mut self.ended, true) {
+            actions.push(Action::Disconnect);
+        }
+        self.noting = None;
+        self.held.clear();
+        let marking = |pending: &Pending| matches!(pending.stage, Stage::Marking(..));
+        let over: Vec<u64> = self
+            .pending
+            .iter()
+            .filter(|(_, pending)| marking(pending))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in over {
+            self.forget(id, actions);
+        }
+    }
+}
+
+/// Whether the primary says that both are complete, not knowing yet of a change that failed here.
+fn is_premature(told: &Told, failures: u64) -> bool {
+    told.note.copy == Copy::Full && told.failures != failures
 }

@@ -1,21 +1,19 @@
 //! The metadata block (spec, section 4): what a component says about itself.
 //!
-//! Base hastd's entries, in its order, so that it reads ours; behind them one entry of ours,
-//! `inconsistent`, which base ignores, and drops when it next writes.
+//! Base hastd's entries and nothing else, in its order, so that each reads what the other wrote. Our record
+//! lies behind them in the same block, in two slots; see [`super::block`].
+//!
+//! Invariant: what we write of base's part fits the first [`BASE_SIZE`] bytes, with the end mark. So it
+//! lies in one sector, and a power cut leaves the old one, the new one or an unreadable one, never a mixture.
 
-use super::METADATA_SIZE;
+use super::block::{Block, Image};
+use super::record::{Record, RecordError};
+use super::{BASE_SIZE, METADATA_SIZE};
 use crate::nv::{Nv, NvError};
 use crate::terms::{Role, UnknownWord};
 
-/// How far a component that is being synchronised onto may be from any one moment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[repr(u8)]
-pub enum Inconsistent {
-    /// The extents set in the activemap may be stale here.
-    Mapped = 1,
-    /// Anything may be stale.
-    Unmapped = 2,
-}
+/// The longest name that base's part has room for, in bytes, whatever the role beside it.
+pub(super) const MAX_NAME: usize = 255;
 
 /// What a component says about itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,8 +36,8 @@ pub struct Metadata {
     pub remotecnt: u64,
     /// The role in which the component was last used.
     pub prevrole: Role,
-    /// Set while the component is being synchronised onto.
-    pub inconsistent: Option<Inconsistent>,
+    /// What it knows of who has what; ours alone.
+    pub record: Record,
 }
 
 /// Why a block is no metadata, or no block can be made.
@@ -59,19 +57,41 @@ pub enum MetadataError {
     /// A role that we do not know.
     #[error("not a HAST component that this version understands: {0}")]
     Role(#[from] UnknownWord),
-    /// A kind of inconsistency that we do not know.
+    /// A slot that a newer version of ours wrote.
     #[error(
-        "not a HAST component that this version understands: unknown mark inconsistent={0}; was it used by a newer one?"
+        "not a HAST component that this version understands: its record is of version {0}; was it used by a newer hastd?"
     )]
-    Inconsistent(u8),
+    SlotVersion(u32),
+    /// The first sector could not be read, and nothing else says what was in it.
+    #[error("its metadata can not be read")]
+    Unreadable,
+    /// A record that could not be read again.
+    #[error("this can not be stored in its metadata: {0}")]
+    Record(#[from] RecordError),
     /// The resource's name leaves no room for the rest.
     #[error("resource name of {0} bytes does not fit the metadata; choose a shorter one")]
     NameTooLong(usize),
 }
 
 impl Metadata {
-    /// The block, [`METADATA_SIZE`] bytes.
+    /// The block as base has it, [`METADATA_SIZE`] bytes: no slots, and so no record.
     pub fn encode(&self) -> Result<Vec<u8>, MetadataError> {
+        let mut block = self.base_part()?.to_vec();
+        block.resize(METADATA_SIZE, 0);
+        Ok(block)
+    }
+
+    /// Reads a block, all of which could be read. Entries that are not ours to know are ignored.
+    pub fn decode(block: &[u8]) -> Result<Self, MetadataError> {
+        let opened = Block::open(&Image::whole(block)?, None)?;
+        Ok(opened.metadata)
+    }
+
+    /// Base's part of the block.
+    pub(super) fn base_part(&self) -> Result<[u8; BASE_SIZE], MetadataError> {
+        if self.resource.len() > MAX_NAME {
+            return Err(MetadataError::NameTooLong(self.resource.len()));
+        }
         let mut nv = Nv::new();
         nv.add_str("resource", &self.resource)
             .add_u64("datasize", self.datasize);
@@ -82,43 +102,33 @@ impl Metadata {
         nv.add_u64("localcnt", self.localcnt)
             .add_u64("remotecnt", self.remotecnt);
         nv.add_str("prevrole", self.prevrole.word());
-        if let Some(mark) = self.inconsistent {
-            nv.add_u8("inconsistent", mark as u8);
-        }
-        let mut block = nv.encode();
-        if block.len() > METADATA_SIZE {
-            return Err(MetadataError::NameTooLong(self.resource.len()));
-        }
-        block.resize(METADATA_SIZE, 0);
-        Ok(block)
+        let entries = nv.as_bytes();
+        let mut part = [0; BASE_SIZE];
+        part[..entries.len()].copy_from_slice(entries);
+        Ok(part)
     }
 
-    /// Reads the block. Entries that are not ours to know are ignored.
-    pub fn decode(block: &[u8]) -> Result<Self, MetadataError> {
-        if block.len() != METADATA_SIZE {
-            return Err(MetadataError::Size(block.len()));
-        }
+    /// Reads base's entries; the record is that of a component which has none. Says also how long the
+    /// entries are, in bytes.
+    pub(super) fn of_base_part(block: &[u8]) -> Result<(Self, usize), MetadataError> {
         let nv = Nv::decode(block)?;
         let text = |name| nv.str(name).ok_or(MetadataError::Missing(name));
         let long = |name| nv.u64(name).ok_or(MetadataError::Missing(name));
         let short = |name| nv.u32(name).ok_or(MetadataError::Missing(name));
-        Ok(Self {
+        let resuid = long("resuid")?;
+        let metadata = Self {
             resource: text("resource")?.to_owned(),
             datasize: long("datasize")?,
             extentsize: short("extentsize")?,
             keepdirty: short("keepdirty")?,
             offset: long("offset")?,
-            resuid: long("resuid")?,
+            resuid,
             localcnt: long("localcnt")?,
             remotecnt: long("remotecnt")?,
             prevrole: text("prevrole")?.parse()?,
-            inconsistent: match nv.u8("inconsistent") {
-                None => None,
-                Some(1) => Some(Inconsistent::Mapped),
-                Some(2) => Some(Inconsistent::Unmapped),
-                Some(unknown) => return Err(MetadataError::Inconsistent(unknown)),
-            },
-        })
+            record: Record::of_base(resuid),
+        };
+        Ok((metadata, nv.as_bytes().len()))
     }
 }
 
@@ -137,31 +147,39 @@ mod tests {
             localcnt: 3,
             remotecnt: 2,
             prevrole: Role::Secondary,
-            inconsistent: None,
+            record: Record::of_base(u64::MAX),
         }
     }
 
     #[test]
-    fn our_own_entry_is_the_last_and_comes_back() {
-        let plain = metadata().encode().expect("fits");
-        let length = Nv::decode(&plain).expect("valid").as_bytes().len();
-        for mark in [
-            None,
-            Some(Inconsistent::Mapped),
-            Some(Inconsistent::Unmapped),
-        ] {
-            let marked = Metadata {
-                inconsistent: mark,
-                ..metadata()
-            };
-            let block = marked.encode().expect("fits");
-            assert_eq!(block.len(), METADATA_SIZE);
-            assert_eq!(
-                block[..length],
-                plain[..length],
-                "base's part is as without the mark"
-            );
-            assert_eq!(Metadata::decode(&block), Ok(marked));
+    fn what_base_would_write_comes_back_with_the_record_of_base() {
+        let block = metadata().encode().expect("fits");
+        assert_eq!(block.len(), METADATA_SIZE);
+        assert!(block[BASE_SIZE..].iter().all(|byte| *byte == 0));
+        assert_eq!(Metadata::decode(&block), Ok(metadata()));
+        let ours = Metadata {
+            record: Record {
+                lacks: true,
+                ..Record::default()
+            },
+            ..metadata()
+        };
+        assert_eq!(ours.encode(), Ok(block), "no entry of ours");
+    }
+
+    #[test]
+    fn the_longest_name_leaves_base_s_part_in_one_sector() {
+        let named = |length| Metadata {
+            resource: "n".repeat(length),
+            ..metadata()
+        };
+        let longest = named(MAX_NAME);
+        let block = longest.encode().expect("fits");
+        assert_eq!(block[BASE_SIZE - 2], 0, "the end mark");
+        assert_eq!(Metadata::decode(&block), Ok(longest));
+        for length in [MAX_NAME + 1, 4000] {
+            let refused = named(length).encode();
+            assert_eq!(refused, Err(MetadataError::NameTooLong(length)));
         }
     }
 
@@ -186,11 +204,6 @@ mod tests {
             let name = String::from_utf8_lossy(missing.name);
             assert!(error.contains(&format!("no valid '{name}'")), "{error}");
         }
-        nv.add_u8("inconsistent", 9);
-        assert_eq!(
-            Metadata::decode(&padded(&nv)),
-            Err(MetadataError::Inconsistent(9))
-        );
     }
 
     #[test]
@@ -199,10 +212,5 @@ mod tests {
         assert!(error(&[0; METADATA_SIZE]).contains("was it made with 'hastctl create'?"));
         assert!(error(&[0xff; METADATA_SIZE]).contains("was it made with 'hastctl create'?"));
         assert!(error(&[0; 512]).contains("metadata of 512 bytes"));
-        let long = Metadata {
-            resource: "n".repeat(4000),
-            ..metadata()
-        };
-        assert_eq!(long.encode(), Err(MetadataError::NameTooLong(4000)));
     }
 }

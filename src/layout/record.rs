@@ -10,6 +10,13 @@
 
 use std::num::NonZeroU64;
 
+mod bytes;
+mod words;
+
+pub use bytes::{
+    NUMBER_LIMIT, POINT_SIZE, RECORD_SIZE, RecordError, check_past, past_from_bytes, past_to_bytes,
+};
+
 /// How many older generations a record remembers.
 pub const PAST: usize = 24;
 

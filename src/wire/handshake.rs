@@ -1,18 +1,23 @@
 //! The messages that open a pair of connections (spec, section 3): what each says, and in which
 //! order base hastd says it. Decisions (which counters win, which component fits) are the engine's.
 //!
-//! `extension` is an entry of ours, a level; base hastd ignores it, and we write it only where told to.
+//! `extension` is an entry of ours, a level; base hastd ignores it, and we write it only where told to. Two
+//! nodes that both said it say more of themselves in the messages after it (see `standing.rs`).
 
 use super::payload::{self, PayloadError, PayloadFields, Unpacked};
 use super::{PROTOCOL_VERSION, frame};
+use crate::layout::RecordError;
 use crate::nv::{Nv, NvView};
 use crate::terms::{Checksum, Compression};
 
 pub mod query;
 mod refusal;
+mod standing;
 
+use crate::layout::Standing;
 use query::Query;
 pub use refusal::Refusal;
+pub use standing::{Identity, Situation};
 
 /// Length of the token that pairs the two connections, in bytes.
 pub const TOKEN_SIZE: usize = 16;
@@ -30,6 +35,14 @@ pub enum HandshakeError {
         what: &'static str,
         /// The entry's name.
         field: &'static str,
+    },
+    /// A record that cannot be.
+    #[error("the peer's {what} holds a damaged record: {error}")]
+    Record {
+        /// Which message.
+        what: &'static str,
+        /// What is wrong with it.
+        error: RecordError,
     },
     /// A version that was not offered.
     #[error("the peer answered with protocol version {0}, which was not offered")]
@@ -198,7 +211,14 @@ pub struct Start {
     pub remotecnt: u64,
     /// The primary has just invented `resuid`: nothing was ever written.
     pub virgin: bool,
+    /// What only our extension says.
+    pub ours: Option<Situation>,
 }
+
+/// What messages call [`Start`].
+const SECOND_MESSAGE: &str = "second message";
+/// What messages call [`StartAnswer`].
+const SECOND_ANSWER: &str = "second answer";
 
 impl Start {
     /// The message's entries.
@@ -212,12 +232,15 @@ impl Start {
             nv.u64("resuid", self.resuid);
             nv.u64("localcnt", self.localcnt)
                 .u64("remotecnt", self.remotecnt);
+            if let Some(ours) = &self.ours {
+                ours.write(nv);
+            }
         })
     }
 
     /// Reads the entries.
     pub fn from_nv(nv: NvView<'_>) -> Result<Self, HandshakeError> {
-        let what = "second message";
+        let what = SECOND_MESSAGE;
         Ok(Self {
             resource: required(nv.str("resource"), what, "resource")?.to_owned(),
             token: required(token_of(nv), what, "token")?,
@@ -225,7 +248,16 @@ impl Start {
             localcnt: required(nv.u64("localcnt"), what, "localcnt")?,
             remotecnt: required(nv.u64("remotecnt"), what, "remotecnt")?,
             virgin: nv.contains("virgin"),
+            ours: Situation::from_nv(nv, what)?,
         })
+    }
+
+    /// What a primary that speaks the extension must say.
+    ///
+    /// # Errors
+    /// [`HandshakeError::Missing`] where it did not.
+    pub fn situation(&self) -> Result<&Situation, HandshakeError> {
+        required(self.ours.as_ref(), SECOND_MESSAGE, standing::RECORD)
     }
 }
 
@@ -261,7 +293,7 @@ impl ComponentFacts {
     }
 
     fn from_nv(nv: NvView<'_>) -> Result<Self, HandshakeError> {
-        let what = "second answer";
+        let what = SECOND_ANSWER;
         let datasize = nv.i64("datasize").and_then(|size| u64::try_from(size).ok());
         let extentsize = nv
             .i32("extentsize")
@@ -292,6 +324,8 @@ pub struct StartAnswer {
     pub syncsrc: SyncSource,
     /// The secondary's activemap as on disk; empty where there is nothing to copy.
     pub map: Vec<u8>,
+    /// What only our extension says.
+    pub ours: Option<Identity>,
 }
 
 impl StartAnswer {
@@ -311,9 +345,30 @@ impl StartAnswer {
         }
     }
 
+    /// What a secondary that speaks the extension must say of its component.
+    ///
+    /// # Errors
+    /// [`HandshakeError::Missing`] where it did not.
+    pub fn standing(&self) -> Result<Standing, HandshakeError> {
+        let ours = required(self.ours.as_ref(), SECOND_ANSWER, standing::RECORD)?;
+        Ok(Standing {
+            resuid: ours.resuid,
+            localcnt: self.localcnt,
+            remotecnt: self.remotecnt,
+            record: ours.record.clone(),
+        })
+    }
+
     /// The whole message, the map packed as configured.
     pub fn encode(&self, version: u8, compression: Compression, checksum: Checksum) -> Vec<u8> {
         let packed = payload::pack(&self.map, compression, checksum);
+        let mut nv = self.to_nv();
+        packed.fields.write(&mut nv.writer());
+        frame::encode(version, &nv, &packed.bytes)
+    }
+
+    /// The message's entries, but for what describes its payload.
+    pub fn to_nv(&self) -> Nv {
         let mut nv = Nv::new();
         self.facts().add_to(&mut nv);
         if self.virgin {
@@ -321,8 +376,10 @@ impl StartAnswer {
         }
         nv.add_u8("syncsrc", self.syncsrc as u8)
             .add_u32("mapsize", self.map.len() as u32);
-        packed.fields.write(&mut nv.writer());
-        frame::encode(version, &nv, &packed.bytes)
+        if let Some(ours) = &self.ours {
+            ours.write(&mut nv.writer());
+        }
+        nv
     }
 
     /// Reads entries and payload. `extents` is how many our own data has: the peer's map, where it is
@@ -353,8 +410,9 @@ impl StartAnswer {
             localcnt,
             remotecnt,
             virgin: nv.contains("virgin"),
-            syncsrc: required(syncsrc, "second answer", "syncsrc")?,
+            syncsrc: required(syncsrc, SECOND_ANSWER, "syncsrc")?,
             map: decode_map(nv, sent, extents)?,
+            ours: Identity::from_nv(nv, SECOND_ANSWER)?,
         }))
     }
 }
@@ -372,7 +430,7 @@ pub fn max_map(extents: u64) -> usize {
 }
 
 fn decode_map(nv: NvView<'_>, sent: &[u8], extents: u64) -> Result<Vec<u8>, HandshakeError> {
-    let found = required(nv.u32("mapsize"), "second answer", "mapsize")? as usize;
+    let found = required(nv.u32("mapsize"), SECOND_ANSWER, "mapsize")? as usize;
     if found == 0 {
         return Ok(Vec::new());
     }

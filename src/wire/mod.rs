@@ -14,7 +14,8 @@ pub mod request;
 pub const PROTOCOL_VERSION: u8 = 2;
 
 /// The level of our own additions to version 2, offered in the handshake's `extension` entry,
-/// which base hastd ignores. Level 1 adds the request [`request::StateReport`].
+/// which base hastd ignores. Level 1 adds records to the
+/// handshake and the request [`request::RecordRequest`].
 pub const EXTENSION_LEVEL: u8 = 1;
 
 /// The longest read or write between nodes, in bytes: what base hastd accepts on 64-bit machines.

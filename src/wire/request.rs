@@ -7,11 +7,13 @@ use nix::errno::Errno;
 
 use super::payload::{FieldScan, PayloadError, PayloadFields};
 use super::{MAX_REQUEST, errno, frame};
+use crate::layout::RecordError;
 use crate::nv::{NvView, NvWriter, Value};
 
-mod state;
+mod record;
 
-pub use state::{ComponentState, StateReport};
+use record::RecordScan;
+pub use record::{CopyState, PointNote, RecordChange, RecordRequest};
 
 /// What a request asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -27,8 +29,8 @@ pub enum PeerCommand {
     Flush = 4,
     /// Nothing: says that the primary is alive. Never answered.
     Keepalive = 5,
-    /// Ours, see [`StateReport`]; only between nodes that both offered extension level 1.
-    State = 6,
+    /// Ours, see [`RecordRequest`]; only between nodes that both offered extension level 1.
+    Record = 6,
 }
 
 impl PeerCommand {
@@ -40,7 +42,7 @@ impl PeerCommand {
             3 => Some(Self::Delete),
             4 => Some(Self::Flush),
             5 => Some(Self::Keepalive),
-            6 => Some(Self::State),
+            6 => Some(Self::Record),
             _ => None,
         }
     }
@@ -58,7 +60,7 @@ impl PeerCommand {
             Self::Delete => "delete",
             Self::Flush => "flush",
             Self::Keepalive => "keepalive",
-            Self::State => "state",
+            Self::Record => "record",
         }
     }
 }
@@ -77,9 +79,23 @@ pub enum RequestError {
         /// The entry's name.
         field: &'static str,
     },
-    /// No such component state.
-    #[error("state report with unknown state {0}")]
-    UnknownState(u8),
+    /// No such change of a record.
+    #[error("record request of unknown kind {0}")]
+    UnknownKind(u8),
+    /// No such state of a copy.
+    #[error("record request with unknown state {0} of the copy")]
+    UnknownCopy(u8),
+    /// A counter that no node reaches.
+    #[error("record request with the {field} {value}, which is damaged or forged")]
+    Counter {
+        /// The entry's name.
+        field: &'static str,
+        /// Its value.
+        value: u64,
+    },
+    /// A point or a history that cannot be.
+    #[error("record request with {0}")]
+    Record(#[from] RecordError),
     /// A range of no bytes.
     #[error("{} of no bytes at offset {offset}", command.word())]
     Empty {
@@ -145,7 +161,7 @@ impl RequestError {
 /// A request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PeerRequest {
-    /// What is asked for; not [`PeerCommand::State`].
+    /// What is asked for; not [`PeerCommand::Record`].
     pub command: PeerCommand,
     /// Pairs the replies with the request; not 0 (which base hastd takes for none). Not sent
     /// with a keepalive.
@@ -209,7 +225,7 @@ impl PeerRequest {
             });
         }
         match command {
-            PeerCommand::Flush | PeerCommand::Keepalive | PeerCommand::State => return Ok(()),
+            PeerCommand::Flush | PeerCommand::Keepalive | PeerCommand::Record => return Ok(()),
             PeerCommand::Read | PeerCommand::Write if length > MAX_REQUEST as u64 => {
                 return Err(RequestError::TooLong { command, length });
             }
@@ -240,16 +256,16 @@ impl PeerRequest {
 }
 
 /// What a secondary receives.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Incoming {
     /// A request of version 2, with its payload's fields.
     Request(PeerRequest, PayloadFields),
     /// A request of our extension.
-    State(StateReport),
+    Record(RecordRequest),
 }
 
 impl Incoming {
-    /// Reads a request's entries, in one pass and without allocating. Ranges are not checked: see
+    /// Reads a request's entries, in one pass, and without allocating but for our own. Ranges are not checked: see
     /// [`PeerRequest::check`]. After an error the payload, if any, is still on the connection.
     pub fn decode(nv: NvView<'_>) -> Result<Self, RequestError> {
         let mut scan = RequestScan::default();
@@ -260,9 +276,15 @@ impl Incoming {
                 (b"offset", Value::U64(value)) => put(&mut scan.offset, value),
                 (b"length", Value::U64(value)) => put(&mut scan.length, value),
                 (b"memsync", _) => scan.memsync = true,
-                (b"state", Value::U8(value)) => put(&mut scan.state, value),
-                (b"localcnt", Value::U64(value)) => put(&mut scan.localcnt, value),
-                (b"remotecnt", Value::U64(value)) => put(&mut scan.remotecnt, value),
+                (b"kind", Value::U8(value)) => put(&mut scan.record.kind, value),
+                (b"generation", Value::U64(value)) => put(&mut scan.record.generation, value),
+                (b"number", Value::U64(value)) => put(&mut scan.record.number, value),
+                (b"copy", Value::U8(value)) => put(&mut scan.record.copy, value),
+                (b"leads", Value::U8(value)) => put(&mut scan.record.leads, value),
+                (b"past", Value::Bytes(value)) => put(&mut scan.record.past, value),
+                (b"failures", Value::U64(value)) => put(&mut scan.record.failures, value),
+                (b"localcnt", Value::U64(value)) => put(&mut scan.record.localcnt, value),
+                (b"remotecnt", Value::U64(value)) => put(&mut scan.record.remotecnt, value),
                 _ => scan.payload.take(entry),
             }
         }
@@ -282,9 +304,7 @@ struct RequestScan<'a> {
     offset: Option<u64>,
     length: Option<u64>,
     memsync: bool,
-    state: Option<u8>,
-    localcnt: Option<u64>,
-    remotecnt: Option<u64>,
+    record: RecordScan<'a>,
     payload: FieldScan<'a>,
 }
 
@@ -308,17 +328,7 @@ impl RequestScan<'_> {
                 request.length = required(self.length, what, "length")?;
                 request.memsync = command == PeerCommand::Write && self.memsync;
             }
-            PeerCommand::State => {
-                let number = required(self.state, what, "state")?;
-                let state = ComponentState::from_number(number)
-                    .ok_or(RequestError::UnknownState(number))?;
-                return Ok(Incoming::State(StateReport {
-                    seq: request.seq,
-                    state,
-                    localcnt: required(self.localcnt, what, "localcnt")?,
-                    remotecnt: required(self.remotecnt, what, "remotecnt")?,
-                }));
-            }
+            PeerCommand::Record => return self.record.finish(request.seq).map(Incoming::Record),
         }
         Ok(Incoming::Request(request, self.payload.finish()?))
     }

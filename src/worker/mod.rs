@@ -25,6 +25,7 @@ pub mod exit;
 mod inbox;
 pub mod link;
 mod local;
+mod notes;
 mod outbox;
 mod pace;
 mod peer;

@@ -25,7 +25,7 @@ use super::peer::Connection;
 use crate::provider::Buffer;
 use crate::terms::{Checksum, Compression};
 use crate::wire::payload::{self, PayloadFields};
-use crate::wire::request::{PeerReply, PeerRequest, StateReport};
+use crate::wire::request::{PeerReply, PeerRequest, RecordRequest};
 
 /// Bytes made ready at a time: enough that one system call is little beside copying them.
 const BATCH: usize = 512 << 10;
@@ -55,7 +55,7 @@ pub enum Message {
     /// From a primary; with a payload for a write.
     Request(PeerRequest, Payload),
     /// From a primary, to one that knows our extension.
-    State(StateReport),
+    Note(RecordRequest),
     /// From a secondary; with a payload for a read.
     Reply(PeerReply, Payload),
 }
@@ -309,7 +309,7 @@ impl Sending {
         let start = self.heads.len();
         let version = self.style.version;
         let (fields, piece) = match message {
-            Message::State(report) => {
+            Message::Note(report) => {
                 report.encode_into(&mut self.heads, version);
                 (PayloadFields::NONE, None)
             }

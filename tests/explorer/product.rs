@@ -3,9 +3,9 @@
 //! What is explored is what runs: `meeting::decide`, `Record::resolved` and `points::{propose, store,
 //! made}`. A mutant alters what one of them gives, here and nowhere else.
 
-use hast::engine::meeting::{self, Hello, Refusal, Source, Standing, Verdict};
+use hast::engine::meeting::{self, Hello, Refusal, Source, Verdict};
 use hast::engine::points::{self, Copy, PointNote};
-use hast::layout::{Generation, Point, Proposal, Record};
+use hast::layout::{Generation, Point, Proposal, Record, Standing};
 
 use crate::mutants::Mutant;
 use crate::naming::unused_generation;

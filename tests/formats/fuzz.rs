@@ -112,6 +112,11 @@ fn request_survives_anything() {
 }
 
 #[test]
+fn our_own_messages_survive_anything() {
+    run(targets::request, &crate::extension::messages());
+}
+
+#[test]
 fn payload_survives_anything() {
     run(
         targets::payload,
@@ -135,4 +140,16 @@ fn metadata_survives_anything() {
         .map(|path| vectors::read(path)[..400].to_vec())
         .collect();
     run(targets::metadata, &corpus);
+}
+
+#[test]
+fn metadata_with_a_record_survives_anything() {
+    // Nearly all of these are damaged: what is looked for is what takes a damaged one for whole.
+    let blocks: Vec<_> = crate::disk::with_records();
+    run(targets::metadata, &blocks);
+    let records: Vec<_> = blocks
+        .iter()
+        .map(|block| block[3072 + 60..3072 + 508].to_vec())
+        .collect();
+    run(targets::metadata, &records);
 }

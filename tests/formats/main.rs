@@ -4,6 +4,7 @@
 //! the README there). Where they are missing these tests fail.
 
 mod disk;
+mod extension;
 mod fuzz;
 mod peer;
 mod targets;

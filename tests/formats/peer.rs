@@ -112,7 +112,7 @@ fn from_primary(message: &Message, compression: Compression) -> (&'static str, V
         };
     }
     let Incoming::Request(request, fields) = Incoming::decode(nv).expect("captured") else {
-        panic!("base sends no state: {nv}");
+        panic!("base sends no record: {nv}");
     };
     request.check(&fields, 16_772_608, 512).expect("captured");
     let (fields, bytes) = packed_again(&fields, &message.payload, request.length, compression);

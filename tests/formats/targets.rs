@@ -2,14 +2,19 @@
 //! the targets in fuzz/. Each panics where a decoder panics, accepts what it then can not
 //! reproduce, disagrees with a plainer reading of the same bytes, or holds more than it was fed.
 
-use hast::layout::{Bitmap, Geometry, Metadata};
+use hast::layout::block::{Block, Image, Wanted};
+use hast::layout::record::past_from_bytes;
+use hast::layout::{Bitmap, Generation, Geometry, Metadata, Point, Record};
 use hast::nv::{Nv, NvView};
 use hast::terms::{Checksum, Compression};
 use hast::wire::frame::{Decoder, HEADER_SIZE, Head, HeadDecoder, Limits, Message};
 use hast::wire::handshake::query::Reply;
-use hast::wire::handshake::{Answer, HelloAnswer, Opening, StartAnswer, max_map};
+use hast::wire::handshake::{Answer, HelloAnswer, Opening, Refusal, StartAnswer, max_map};
 use hast::wire::payload::{self, Hash, PayloadFields, Unpacked};
-use hast::wire::request::{Incoming, PeerCommand, PeerReply, PeerRequest};
+use hast::wire::request::{
+    CopyState, Incoming, PeerCommand, PeerReply, PeerRequest, PointNote, RecordChange,
+    RecordRequest,
+};
 
 /// What the payload target allows an original to be, in bytes.
 const MAX_ORIGINAL: usize = 64 << 10;
@@ -116,6 +121,13 @@ pub fn request(bytes: &[u8]) {
             );
         }
     }
+    if let Ok(Incoming::Record(request)) = Incoming::decode(nv) {
+        let again = Nv::build(|nv| request.write(nv));
+        assert_eq!(
+            Incoming::decode(again.view()),
+            Ok(Incoming::Record(request))
+        );
+    }
     if let Ok((reply, fields)) = PeerReply::decode(nv) {
         assert_eq!(Some(reply.seq), nv.u64("seq"));
         assert_eq!(reply.received, nv.contains("received"));
@@ -145,14 +157,20 @@ fn handshake(nv: NvView<'_>) {
         );
     }
     for size in [0, 4, 512] {
-        if let Ok(Answer::Accepted(answer)) = StartAnswer::decode(nv, &vec![1; size], 4096) {
-            assert!(answer.map.is_empty() || (512..=max_map(4096)).contains(&answer.map.len()));
+        match StartAnswer::decode(nv, &vec![1; size], 4096) {
+            Ok(Answer::Accepted(answer)) => {
+                assert!(answer.map.is_empty() || (512..=max_map(4096)).contains(&answer.map.len()));
+                assert_eq!(answer.standing().is_ok(), nv.contains("record"));
+            }
+            Ok(Answer::Refused(refusal)) => {
+                assert_eq!(Refusal::from_nv(refusal.to_nv().view()), Some(refusal));
+            }
+            Err(_) => {}
         }
     }
 }
 
-/// What [`Incoming::decode`] must say of a request of version 2, by look-ups; a state report only
-/// by what it is.
+/// What [`Incoming::decode`] must say of a request, by look-ups.
 fn plain_request(nv: NvView<'_>) -> Option<Incoming> {
     let command = PeerCommand::from_number(nv.u8("cmd")?)?;
     let seq = if command == PeerCommand::Keepalive {
@@ -162,14 +180,7 @@ fn plain_request(nv: NvView<'_>) -> Option<Incoming> {
     };
     let (mut offset, mut length) = (0, 0);
     match command {
-        PeerCommand::State => {
-            return Incoming::decode(nv).ok().filter(|incoming| {
-                matches!(incoming, Incoming::State(report) if report.seq == seq
-                && nv.u8("state") == Some(report.state as u8)
-                && nv.u64("localcnt") == Some(report.localcnt)
-                && nv.u64("remotecnt") == Some(report.remotecnt))
-            });
-        }
+        PeerCommand::Record => return plain_record(nv, seq).map(Incoming::Record),
         PeerCommand::Flush | PeerCommand::Keepalive => {}
         PeerCommand::Read | PeerCommand::Write | PeerCommand::Delete => {
             offset = nv.u64("offset")?;
@@ -185,6 +196,39 @@ fn plain_request(nv: NvView<'_>) -> Option<Incoming> {
         memsync,
     };
     Some(Incoming::Request(request, plain_fields(nv)?))
+}
+
+fn plain_record(nv: NvView<'_>, seq: u64) -> Option<RecordRequest> {
+    let change = match nv.u8("kind")? {
+        1 => {
+            let generation = Generation::new(nv.u64("generation")?)?;
+            let number = nv.u64("number")?;
+            let record = Record {
+                at: Some(Point { generation, number }),
+                past: past_from_bytes(nv.bytes("past").unwrap_or_default()).ok()?,
+                ..Record::default()
+            };
+            record.check().ok()?;
+            let note = PointNote {
+                at: record.at?,
+                copy: CopyState::from_number(nv.u8("copy")?)?,
+                leads: nv.u8("leads")? != 0,
+                past: record.past,
+            };
+            let (localcnt, remotecnt) = (nv.u64("localcnt")?, nv.u64("remotecnt")?);
+            if localcnt.max(remotecnt) >= 1 << 63 {
+                return None;
+            }
+            RecordChange::Point {
+                note,
+                localcnt,
+                remotecnt,
+            }
+        }
+        2 => RecordChange::Lacking,
+        _ => return None,
+    };
+    Some(RecordRequest { seq, change })
 }
 
 fn plain_fields(nv: NvView<'_>) -> Option<PayloadFields> {
@@ -247,6 +291,40 @@ pub fn payload(bytes: &[u8]) {
     }
 }
 
+/// What a block says is stored in it, and then alone, and comes back from both.
+fn stored_again(block: &[u8], metadata: Metadata) {
+    let Ok(wanted) = Wanted::new(&metadata) else {
+        assert!(metadata.resource.len() > 255);
+        return;
+    };
+    let image = Image::whole(block).expect("its size");
+    let mut opened = Block::open(&image, None).expect("it was opened before");
+    assert_eq!(opened.metadata, metadata);
+    let mut again = block.to_vec();
+    let stored: Result<(), ()> = opened.block.store(&wanted, 512, &mut |bytes, at| {
+        let at = at as usize;
+        again[at..at + bytes.len()].copy_from_slice(bytes);
+        Ok(())
+    });
+    assert_eq!(stored, Ok(()));
+    assert_eq!(Metadata::decode(&again).as_ref(), Ok(&metadata));
+    let alone = metadata.encode().expect("it fitted before");
+    let record = Record::of_base(metadata.resuid);
+    assert_eq!(
+        Metadata::decode(&alone),
+        Ok(Metadata { record, ..metadata })
+    );
+}
+
+/// A record as messages carry it.
+fn record(bytes: &[u8]) {
+    if let Ok(record) = Record::from_bytes(bytes) {
+        assert_eq!(record.to_bytes(), bytes);
+        assert_eq!(record.check(), Ok(()));
+        assert!(!record.to_string().is_empty());
+    }
+}
+
 /// The metadata block, of any size, and the map behind it.
 pub fn metadata(bytes: &[u8]) {
     let mut block = bytes.to_vec();
@@ -257,9 +335,9 @@ pub fn metadata(bytes: &[u8]) {
             assert_eq!(*last.end() + 1, geometry.extents);
             assert!(geometry.map_size * 8 >= geometry.extents);
         }
-        let again = metadata.encode().expect("it fitted before");
-        assert_eq!(Metadata::decode(&again), Ok(metadata));
+        stored_again(&block, metadata);
     }
+    record(bytes);
     assert!(bytes.len() == block.len() || Metadata::decode(bytes).is_err());
     let map = Bitmap::from_bytes(1000, bytes);
     assert_eq!(map.iter().count() as u64, map.count());

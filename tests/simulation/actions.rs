@@ -1,14 +1,17 @@
 //! How a primary's actions are carried out: disk operations with the buffers of their owners, messages
 //! in their order, answers to applications.
 
-use hast::engine::primary::Action;
-use hast::engine::{Command, Operation, Outcome, Owner, PeerState, Range};
+use hast::engine::primary::{Action, Notice};
+use hast::engine::{Command, Operation, Outcome, Owner, PeerNote, Range};
 
+use crate::bonds::Standing;
+use crate::dialect::{self, Word};
 use crate::disk::Value;
 use crate::network::Message;
 use crate::node::{Buffer, Shared, Work};
-use crate::oracle::Rule;
+use crate::oracle::{Outstanding, Rule};
 use crate::primary::Link;
+use crate::view::Moment;
 use crate::world::{Happening, World};
 
 impl World {
@@ -41,23 +44,7 @@ impl World {
             } => {
                 self.send_request(node, seq, operation, (command, range), memsync);
             }
-            Action::SendState {
-                seq,
-                state,
-                localcnt,
-                remotecnt,
-            } => {
-                self.send_state(
-                    node,
-                    Message::State {
-                        seq,
-                        state,
-                        localcnt,
-                        remotecnt,
-                    },
-                    state,
-                );
-            }
+            Action::Tell { seq, note } => self.tell(node, seq, note),
             Action::WriteMap(ticket, sectors) => {
                 for sector in &sectors {
                     self.check_cleared(node, sector.index, &sector.bytes);
@@ -78,14 +65,20 @@ impl World {
                     self.oracle.hello(node);
                 }
             }
-            Action::Disconnect(_) => self.disconnect(node),
+            Action::Disconnect(reason) => {
+                self.nodes[node].hopeless |= dialect::is_hopeless(reason);
+                self.disconnect(node);
+            }
+            Action::Notice(Notice::Superseded { .. }) => self.superseded(node),
             Action::Notice(_) => {}
             Action::Stopped => self.stopped(node),
         }
     }
 
     fn complete(&mut self, node: usize, id: u64, outcome: Outcome) {
-        let faults = [node, 1 - node].map(|node| self.nodes[node].faulted);
+        let asked = self.oracle.outstanding.get(&id).cloned();
+        let begun = asked.as_ref().map_or(0, |request| request.begun);
+        let faults = [node, 1 - node].map(|node| self.is_troubled(node, begun));
         let Some(driver) = self.nodes[node].primary() else {
             return;
         };
@@ -116,10 +109,56 @@ impl World {
         let leaning = self.nodes[node].leans_on_peer();
         let excused =
             faults[0] || wanting_peer || !permitted || ((is_flush || leaning) && faults[1]);
+        if outcome.is_err() {
+            self.check_served(node, begun);
+        }
         self.oracle.completed(id, outcome, &data, excused);
+        if let Some(asked) = asked.filter(|_| changes && outcome.is_ok()) {
+            self.check_acknowledged(&asked);
+        }
         if is_flush && self.profile.ambushes && self.rng.u8(..8) == 0 {
             let soon = self.profile.network_delay(&mut self.rng);
             self.after(soon, Happening::Ambush { node, both: true });
+        }
+    }
+
+    /// Whether a fault of a node's disk explains that a request failed which was submitted at `begun`.
+    fn is_troubled(&self, node: usize, begun: Moment) -> bool {
+        let this = &self.nodes[node];
+        this.last_fault >= begun || !this.disk.given_up().is_empty()
+    }
+
+    /// A request failed: not with a peer that had everything all the while.
+    fn check_served(&mut self, node: usize, begun: Moment) {
+        let stopping = self.nodes[node].primary().is_none_or(|it| it.stopping);
+        let complete = self.oracle.complete_since[node].is_some_and(|since| since < begun);
+        if self.oracle.strict && self.profile.extension && complete && !stopping {
+            self.oracle.broken(Rule::Served, || {
+                format!("a request failed on node {node}, whose peer has everything and is well")
+            });
+        }
+    }
+
+    /// A change or flush was acknowledged: what does it lie on?
+    fn check_acknowledged(&mut self, asked: &Outstanding) {
+        if !self.oracle.strict {
+            return;
+        }
+        let node = asked.node;
+        // A peer that understands no messages can not be told that it lacks something.
+        let told = [0, 1].map(|n| n == node || self.profile.extension);
+        let standing = [0, 1].map(|n| Standing {
+            claims: told[n] && dialect::claims_for_certain(&self.nodes[n].disk),
+            record_fails: self.nodes[n].record_fails,
+        });
+        let disks = [&self.nodes[0].disk, &self.nodes[1].disk];
+        if asked.command == Command::Flush {
+            let same = asked.session.is_some() && asked.session == self.oracle.sessions[node];
+            let both = same && asked.both;
+            self.oracle.check_flushed(asked, both, disks, standing);
+        } else {
+            self.oracle
+                .check_recorded(node, disks[node], standing[node]);
         }
     }
 
@@ -216,15 +255,15 @@ impl World {
         }
     }
 
-    fn send_state(&mut self, node: usize, message: Message, state: PeerState) {
-        match state {
-            PeerState::Consistent if !self.peer_lives(node) => self.oracle.has_everything(node),
-            PeerState::Consistent => self.observe_being_in_step(node),
-            PeerState::Inconsistent => {}
-            PeerState::Ahead => self.oracle.peer_ahead(node),
+    fn tell(&mut self, node: usize, seq: u64, note: PeerNote) {
+        match dialect::word(&note) {
+            Word::Complete if !self.peer_lives(node) => self.oracle.has_everything(node),
+            Word::Complete => self.observe_being_in_step(node),
+            Word::Lacks | Word::Same => {}
+            Word::Ahead => self.oracle.peer_ahead(node),
         }
         if let Some(connection) = self.nodes[node].primary().and_then(|d| d.connection()) {
-            self.send(connection, 1 - node, message);
+            self.send(connection, 1 - node, Message::Note { seq, note });
         }
     }
 }

@@ -36,6 +36,10 @@ impl World {
             5 => self.change_mode(node),
             6 => self.switch_over(),
             7 => self.promote_apart(node),
+            9 => self.insist(node, Promotion::Forced, 8),
+            10 => self.take_image(node),
+            11 => self.put_back(node),
+            12 => self.replace(node),
             _ => {
                 // Both at once: the power of a room.
                 self.cut_power(0);
@@ -105,7 +109,7 @@ impl World {
         }
     }
 
-    fn cut_power(&mut self, node: usize) {
+    pub fn cut_power(&mut self, node: usize) {
         if !self.nodes[node].powered {
             return;
         }
@@ -128,10 +132,12 @@ impl World {
                 );
             }
         }
-        self.kill(node);
+        self.end_worker(node, true);
+        self.oracle.consumers[node].turn(false);
         self.nodes[node].disk.power_cut(&mut self.rng);
         let leant_on = self.nodes[1 - node].leans_on_peer();
         self.oracle.power_cut(node, leant_on);
+        self.check_promise(node);
         self.nodes[node].powered = false;
         self.nodes[node].role = Role::Init;
         self.after_up_to(800_000, Happening::PowerOn { node });

@@ -1,6 +1,8 @@
 //! A disk with a volatile cache: what was written is read back at once, but survives a power cut
 //! only once flushed. At a power cut every sector keeps, independently of all others, any one of
 //! the contents it had since it was last flushed: writes are lost, reordered and torn.
+//! A flush that fails may give up what it was to write, as the page cache of some kernels does: it is
+//! read back for a while, no later flush writes it, and one day the old content is there again.
 //!
 //! Never takes time: the world decides when an operation happens.
 
@@ -20,6 +22,8 @@ struct Cached<T> {
     durable: T,
     /// Written since the last flush, oldest first.
     pending: Vec<T>,
+    /// Given up by a flush that failed: read back, but clean in the cache and not on the medium.
+    given_up: Option<T>,
 }
 
 impl<T: Clone> Cached<T> {
@@ -27,17 +31,37 @@ impl<T: Clone> Cached<T> {
         Self {
             durable: value,
             pending: Vec::new(),
+            given_up: None,
         }
     }
 
     fn get(&self) -> &T {
-        self.pending.last().unwrap_or(&self.durable)
+        let cached = self.pending.last().or(self.given_up.as_ref());
+        cached.unwrap_or(&self.durable)
+    }
+
+    /// What a power cut now may leave.
+    fn possible(&self) -> impl Iterator<Item = &T> {
+        std::iter::once(&self.durable).chain(&self.pending)
+    }
+
+    /// What lies on the medium, and nothing else.
+    fn on_medium(&self) -> Self {
+        Self::new(self.durable.clone())
+    }
+
+    fn give_up(&mut self) {
+        if let Some(last) = self.pending.pop() {
+            self.given_up = Some(last);
+            self.pending.clear();
+        }
     }
 
     fn flush(&mut self) {
         if let Some(last) = self.pending.pop() {
             self.durable = last;
             self.pending.clear();
+            self.given_up = None;
         }
     }
 
@@ -47,6 +71,7 @@ impl<T: Clone> Cached<T> {
             self.durable = self.pending.swap_remove(survivor - 1);
         }
         self.pending.clear();
+        self.given_up = None;
     }
 }
 
@@ -95,6 +120,11 @@ impl Disk {
     /// The metadata as a reader sees it.
     pub fn metadata(&self) -> &Metadata {
         self.metadata.get()
+    }
+
+    /// What the metadata may be after a power cut now.
+    pub fn possible_metadata(&self) -> impl Iterator<Item = &Metadata> {
+        self.metadata.possible()
     }
 
     /// Stores the metadata as far as `reached`.
@@ -150,14 +180,19 @@ impl Disk {
         cached
             .pending
             .iter()
+            .chain(&cached.given_up)
             .all(|value| *value == cached.durable)
             .then_some(cached.durable)
     }
 
+    /// What a power cut now may leave in a sector.
+    pub fn possible(&self, sector: usize) -> impl Iterator<Item = Value> {
+        self.data[sector].possible().copied()
+    }
+
     /// Whether a power cut now may leave this value in a sector.
     pub fn may_hold(&self, sector: usize, value: Value) -> bool {
-        let cached = &self.data[sector];
-        cached.durable == value || cached.pending.contains(&value)
+        self.possible(sector).any(|possible| possible == value)
     }
 
     /// Writes a sector into the cache.
@@ -170,11 +205,47 @@ impl Disk {
         self.data.iter_mut().for_each(Cached::flush);
     }
 
+    /// A flush failed, and gave up the sectors that `lost` says.
+    pub fn give_up(&mut self, mut lost: impl FnMut() -> bool) {
+        let cached = self.data.iter_mut().filter(|it| !it.pending.is_empty());
+        cached.filter(|_| lost()).for_each(Cached::give_up);
+    }
+
+    /// Sectors whose last write was given up.
+    pub fn given_up(&self) -> Vec<usize> {
+        let sectors = self.data.iter().enumerate();
+        let given_up = sectors.filter(|(_, it)| it.given_up.is_some() && it.pending.is_empty());
+        given_up.map(|(sector, _)| sector).collect()
+    }
+
+    /// The cache lets go of what is clean: what was given up is gone.
+    pub fn evict(&mut self) {
+        self.data
+            .iter_mut()
+            .for_each(|sector| sector.given_up = None);
+    }
+
+    /// An image of the component as it lies on the medium.
+    pub fn image(&self) -> Self {
+        Self {
+            metadata: self.metadata.on_medium(),
+            map: self.map.iter().map(Cached::on_medium).collect(),
+            data: self.data.iter().map(Cached::on_medium).collect(),
+        }
+    }
+
     /// What opening a component does first: nothing read afterwards can be lost any more.
     pub fn open(&mut self) {
         self.metadata.flush();
         self.map.iter_mut().for_each(Cached::flush);
         self.flush();
+    }
+
+    /// Whether nothing was ever written to it.
+    pub fn is_empty(&self) -> bool {
+        self.data
+            .iter()
+            .all(|it| it.possible().all(|value| *value == 0))
     }
 
     /// Makes the data as new.

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use hast::engine::Command;
-use hast::engine::handshake::{Refusal, Source};
+use hast::engine::meeting::{Refusal, Source};
 
 use crate::disk::Disk;
 use crate::oracle::{Apart, Oracle, Outstanding, Rule};
@@ -31,8 +31,10 @@ impl Oracle {
     /// A node's cache is lost. `leant_on`: it had the current copy of what the other, a primary, lacks.
     pub fn power_cut(&mut self, node: usize, leant_on: bool) {
         self.views[node].iter_mut().for_each(View::power_cut);
+        self.complete_since[1 - node] = None;
         if leant_on {
             self.views[1 - node].iter_mut().for_each(View::power_cut);
+            self.doubt(1 - node, 0..self.views[node].len());
             self.allow_more(1 - node);
         }
         // What it answered before, and the primary acknowledges only now, it no longer has.
@@ -44,7 +46,7 @@ impl Oracle {
     }
 
     /// Reads under way on a node may return what its view lists now.
-    fn allow_more(&mut self, node: usize) {
+    pub fn allow_more(&mut self, node: usize) {
         for read in self.outstanding.values_mut() {
             if read.node != node || read.command != Command::Read {
                 continue;
@@ -72,15 +74,19 @@ impl Oracle {
         {
             request.both = false;
         }
+        if self.strict {
+            // What it confirmed, and was acknowledged, its daemon has to know it lost.
+            return;
+        }
         for sector in sectors {
             let entry = Entry {
                 binds: false,
                 ..View::found(disk.value(sector), now)
             };
             if leant_on {
-                self.views[1 - node][sector].0.push(entry.clone());
+                self.views[1 - node][sector].entries.push(entry.clone());
             }
-            self.views[node][sector].0.push(entry);
+            self.views[node][sector].entries.push(entry);
         }
         if leant_on {
             self.allow_more(1 - node);
@@ -95,10 +101,15 @@ impl Oracle {
         claims: bool,
         resumed: bool,
         extension: bool,
+        (records, other_claims): (bool, bool),
     ) {
         if resumed && !claims {
             return;
         }
+        self.checked.promotions += 1;
+        // Whoever was its primary has no second copy any more.
+        let peers = self.outstanding.values_mut().filter(|o| o.node != node);
+        peers.for_each(|request| request.both = false);
         let half_copied = std::mem::take(&mut self.half_copied[node]);
         if claims && extension && half_copied {
             self.broken(Rule::Lost, || {
@@ -107,27 +118,48 @@ impl Oracle {
         }
         // A base primary says nothing of copies between nodes in step.
         let known = claims && (extension || !half_copied);
+        if known {
+            self.check_promise(node, disk, records);
+        }
         let now = self.step();
-        for sector in 0..self.views[node].len() {
-            let value = disk.value(sector);
-            let view = &mut self.views[node][sector];
-            if known && !view.allows(value) {
-                let allowed = view.values();
-                self.broken(Rule::Lost, || {
-                    format!(
-                        "node {node} was promoted as consistent with {value:#x} in sector {sector}, \
-                         not one of {allowed:x?}"
-                    )
-                });
-                return;
-            }
-            view.0.push(View::found(value, now));
+        for (sector, view) in self.views[node].iter_mut().enumerate() {
+            view.find(disk.value(sector), now);
         }
         self.apart[node].unflushed &= resumed;
         if !claims {
             // Forced: what the other has and this one lacks is given up by an operator who was told so.
             self.apart[node].maybe = true;
-            self.apart[1 - node].surely = false;
+            self.alone[node].clear();
+            self.odd = true;
+            // It says that it is complete from here on, whatever it answered before.
+            let peers = self.outstanding.values_mut().filter(|o| o.node != node);
+            peers.for_each(|request| request.both = false);
+            if !self.strict || !other_claims {
+                self.apart[1 - node].surely = false;
+                self.alone[1 - node].clear();
+            }
+        }
+    }
+
+    /// A component that is, or would be, promoted as complete: each sector holds what it has to. `records`: its
+    /// metadata can be written.
+    pub fn check_promise(&mut self, node: usize, disk: &Disk, records: bool) {
+        self.checked.sectors += self.views[node].len() as u64;
+        for (sector, view) in self.views[node].iter().enumerate() {
+            let value = disk.value(sector);
+            // A node that could not note what it lacks, and can write its metadata again, does not know it.
+            let excused =
+                self.wild.contains(&sector) || (records && self.unrecorded[node].contains(&sector));
+            if !excused && !view.allows(value) {
+                let allowed = view.values();
+                self.broken(Rule::Lost, || {
+                    format!(
+                        "node {node} counts as consistent with {value:#x} in sector {sector}, not one of \
+                         {allowed:x?}"
+                    )
+                });
+                return;
+            }
         }
     }
 
@@ -135,13 +167,16 @@ impl Oracle {
     pub fn recreated(&mut self, node: usize, wiped: bool) {
         if wiped {
             for view in &mut self.views[node] {
-                view.0.retain(|entry| entry.ended.is_none());
-                view.0.push(View::found(0, self.moment));
+                view.entries.retain(|entry| entry.ended.is_none());
+                view.past.clear();
+                view.entries.push(View::found(0, self.moment));
             }
         }
         self.half_copied[node] = false;
         self.apart[node] = Apart::default();
+        self.alone[node].clear();
         self.related = false;
+        self.odd = true;
     }
 
     /// What a secondary agreed to is on its disk: the two belong together.
@@ -167,6 +202,9 @@ impl Oracle {
         self.lacking[primary] |= decision == Ok(Source::Secondary);
         match decision {
             Err(Refusal::UniqueId { .. }) if strangers => {}
+            Err(_) if self.odd => {}
+            // What the other did alone is enough.
+            Err(Refusal::Superseded) if theirs.maybe => {}
             Err(refusal) if !(ours.maybe && theirs.maybe) => self.broken(Rule::SplitBrain, || {
                 format!("refused with '{refusal}' though not both wrote apart: {ours:?} {theirs:?}")
             }),
@@ -184,7 +222,17 @@ impl Oracle {
     }
 
     /// A primary took the answer of its peer.
-    pub fn connected(&mut self, primary: usize, session: u64, from_peer: bool, peer_lives: bool) {
+    pub fn connected(
+        &mut self,
+        primary: usize,
+        session: u64,
+        (from_peer, peer_lives): (bool, bool),
+        disks: [&Disk; 2],
+    ) {
+        self.checked.meetings += 1;
+        if self.strict && peer_lives {
+            self.check_alone(if from_peer { primary } else { 1 - primary }, disks);
+        }
         self.session_begun[primary] = self.step();
         self.sessions[primary] = Some(session);
         self.met[primary] += 1;
@@ -216,14 +264,15 @@ impl Oracle {
                 }
             }
             let ours = &mut self.views[primary][sector];
-            let old = std::mem::take(&mut ours.0);
-            let have: BTreeSet<u64> = theirs.0.iter().map(|entry| entry.id).collect();
-            ours.0 = theirs.0;
+            let old = std::mem::take(&mut ours.entries);
+            let have: BTreeSet<u64> = theirs.entries.iter().map(|entry| entry.id).collect();
+            ours.entries = theirs.entries;
+            ours.past = theirs.past;
             for entry in old {
                 if entry.ended.is_none() && !have.contains(&entry.id) {
-                    ours.0.push(entry);
+                    ours.entries.push(entry);
                 } else if entry.ended.is_some() {
-                    ours.0.push(Entry {
+                    ours.entries.push(Entry {
                         only_after_cut: peer_lives,
                         binds: false,
                         ..entry
@@ -231,13 +280,16 @@ impl Oracle {
                 }
             }
             if !peer_lives {
-                ours.0.iter_mut().for_each(|entry| entry.binds = false);
+                ours.entries
+                    .iter_mut()
+                    .for_each(|entry| entry.binds = false);
             }
         }
     }
 
     /// A primary learnt that its peer is gone.
     pub fn disconnected(&mut self, node: usize, disks: [&Disk; 2]) {
+        self.complete_since[node] = None;
         if self.sessions[node].take().is_none() {
             return;
         }
@@ -300,13 +352,18 @@ impl Oracle {
         unsettled: &BTreeSet<usize>,
     ) {
         self.apart = [Apart::default(); 2];
+        self.alone = [const { BTreeSet::new() }; 2];
         // A write that failed just now may yet be heard of.
         let under_way = self.outstanding.values().filter(|o| o.issued);
         let since = under_way.map(|o| o.begun).chain([self.told]).min();
         if !failing && since > Some(self.last_fault) {
             self.lacking = [false; 2];
             self.faulted = false;
+            self.odd = false;
+            self.unrecorded = [const { BTreeSet::new() }; 2];
+            self.complete_since[primary] = Some(self.moment);
         }
+        self.last_point = self.step();
         self.share(primary, from_peer, disks, unsettled);
     }
 
@@ -327,24 +384,27 @@ impl Oracle {
             let new = self.views[from][sector].clone();
             let target = &mut self.views[to][sector];
             if unsettled.contains(&sector) {
-                let have: BTreeSet<u64> = new.0.iter().map(|entry| entry.id).collect();
-                let old = std::mem::take(&mut target.0);
-                target.0 = new.0;
+                let have: BTreeSet<u64> = new.entries.iter().map(|entry| entry.id).collect();
+                let old = std::mem::take(&mut target.entries);
+                target.entries = new.entries;
                 target
-                    .0
+                    .entries
                     .extend(old.into_iter().filter(|entry| !have.contains(&entry.id)));
-                target.0.iter_mut().for_each(|entry| entry.binds = false);
+                target
+                    .entries
+                    .iter_mut()
+                    .for_each(|entry| entry.binds = false);
             } else {
                 // A write since that flush may be in the target's cache only, whatever was flushed at
                 // the source: what it replaced can come back there.
                 let cached = self.last_write[to][sector] > flushed;
                 let old = std::mem::replace(target, new);
-                let kept = old.0.into_iter().filter(|entry| {
-                    let known = target.0.iter().any(|e| e.value == entry.value);
+                let kept = old.entries.into_iter().filter(|entry| {
+                    let known = target.entries.iter().any(|e| e.value == entry.value);
                     cached && !known && disks[to].may_hold(sector, entry.value)
                 });
                 let kept: Vec<Entry> = kept.collect();
-                target.0.extend(kept.into_iter().map(|entry| Entry {
+                target.entries.extend(kept.into_iter().map(|entry| Entry {
                     only_after_cut: true,
                     binds: false,
                     ..entry
@@ -357,7 +417,18 @@ impl Oracle {
     pub fn compare(&mut self, primary: usize, disks: [&Disk; 2], unsettled: &BTreeSet<usize>) {
         let now = self.step();
         for sector in (0..self.views[primary].len()).filter(|sector| !unsettled.contains(sector)) {
+            self.checked.sectors += 1;
             let values = disks.map(|disk| disk.value(sector));
+            if self.wild.contains(&sector) {
+                if values[0] == values[1] {
+                    // Whichever it became, it is that now.
+                    self.wild.remove(&sector);
+                    for view in &mut self.views {
+                        view[sector].entries.push(View::found(values[0], now));
+                    }
+                }
+                continue;
+            }
             if values[0] != values[1] {
                 self.broken(Rule::UpToDate, || {
                     format!("up to date, but sector {sector} is {values:x?} on the two nodes")
@@ -366,7 +437,7 @@ impl Oracle {
             }
             let view = &mut self.views[1 - primary][sector];
             if view.values().len() > 1 {
-                view.0.push(View::found(values[0], now));
+                view.entries.push(View::found(values[0], now));
             }
         }
     }
@@ -377,7 +448,7 @@ impl Oracle {
         for sector in 0..self.views[primary].len() {
             let value = disks[primary].value(sector);
             let view = &self.views[primary][sector];
-            if !view.allows(value) {
+            if !view.allows(value) && !self.wild.contains(&sector) {
                 let allowed = view.values();
                 self.broken(Rule::Lost, || {
                     format!("at the end sector {sector} is {value:#x}, not one of {allowed:x?}")

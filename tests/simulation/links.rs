@@ -1,6 +1,7 @@
 //! Messages and connections in the world: sent, delivered, closed by one end, noticed by the other,
 //! and what the death of a worker does to them.
 
+use crate::dialect;
 use crate::network::Message;
 use crate::node::Worker;
 use crate::world::{Happening, World};
@@ -36,7 +37,7 @@ impl World {
         {
             self.answered(to, connection, message);
         } else if let Message::Hello(hello) = message {
-            self.hello(to, connection, hello);
+            self.hello(to, connection, *hello);
         } else {
             self.received(to, connection, message);
         }
@@ -95,6 +96,11 @@ impl World {
 
     /// The process of a node's worker dies. Its disk keeps what it has.
     pub fn kill(&mut self, node: usize) {
+        self.end_worker(node, false);
+    }
+
+    /// The worker dies, with `torn` in a power cut.
+    pub fn end_worker(&mut self, node: usize, torn: bool) {
         self.note(|| format!("node {node}: the worker dies"));
         let mine: Vec<u64> = self.connections.keys().copied().collect();
         for connection in mine {
@@ -105,7 +111,21 @@ impl World {
             }
             self.close_end(connection, node);
         }
-        self.nodes[node].abandon_jobs(&mut self.rng);
+        self.evict(node);
+        let tears = torn && self.profile.torn;
+        self.nodes[node].abandon_jobs(tears, &mut self.rng);
+        let lasting = self.profile.lasting_device && !torn;
+        if !lasting {
+            self.oracle.consumers[node].turn(false);
+        }
+        self.bury_worker(node);
+        if !torn {
+            self.check_promise(node);
+        }
+    }
+
+    /// What a dead worker leaves behind.
+    fn bury_worker(&mut self, node: usize) {
         match std::mem::replace(&mut self.nodes[node].worker, Worker::None) {
             Worker::None => {}
             Worker::Primary(_) => {
@@ -113,7 +133,10 @@ impl World {
                 self.oracle.crashed(node, disks);
             }
             Worker::Secondary(driver) => {
-                for range in driver.only_in_memory() {
+                let lost = driver.only_in_memory();
+                let disk = &mut self.nodes[node].disk;
+                dialect::secondary_died(disk, !lost.is_empty());
+                for range in lost {
                     let lost = crate::disk::sectors(range);
                     let leant_on = self.nodes[1 - node].leans_on_peer();
                     let disk = &self.nodes[node].disk;

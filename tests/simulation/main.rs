@@ -6,8 +6,13 @@
 
 mod actions;
 mod adversary;
+mod bonds;
+mod consumer;
+mod dialect;
 mod disk;
 mod fate;
+mod faults;
+mod images;
 mod links;
 mod network;
 mod node;
@@ -26,9 +31,9 @@ mod world;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use oracle::{Rule, Violation};
+use oracle::{Checked, Rule, Violation};
 use sabotage::Sabotage;
-use world::World;
+use world::{Played, World};
 
 /// Runs of an ordinary test: a third in each mode.
 const ORDINARY_RUNS: u64 = 2_100;
@@ -47,13 +52,13 @@ fn is_tracing() -> bool {
     std::env::var_os("HAST_TRACE").is_some_and(|value| value == "1")
 }
 
-fn play(seed: u64, sabotage: Option<Sabotage>) -> Option<Violation> {
-    World::new(seed, sabotage, false).run().0
+fn play(seed: u64, sabotage: Option<Sabotage>) -> Played {
+    World::new(seed, sabotage, false).run()
 }
 
 /// Plays a run again for its trace.
 fn trace(seed: u64, sabotage: Option<Sabotage>) -> String {
-    let (_, lines) = World::new(seed, sabotage, true).run();
+    let lines = World::new(seed, sabotage, true).run().trace;
     let skipped = if is_tracing() {
         0
     } else {
@@ -72,33 +77,55 @@ fn explain(seed: u64, violation: &Violation) -> String {
     )
 }
 
-/// Plays runs, and gives those that end in a violation, by seed: all of them, or with a sabotage those
-/// found until the first was.
-fn search(seeds: std::ops::Range<u64>, sabotage: Option<Sabotage>) -> Vec<(u64, Violation)> {
+/// What many runs came to.
+#[derive(Debug, Default)]
+struct Found {
+    /// Those that ended in a violation, by seed.
+    violations: Vec<(u64, Violation)>,
+    /// What was looked at in all of them.
+    checked: Checked,
+    /// Those that looked at nothing.
+    idle: u64,
+}
+
+impl Found {
+    fn add(&mut self, other: Self) {
+        self.violations.extend(other.violations);
+        self.checked.add(other.checked);
+        self.idle += other.idle;
+    }
+}
+
+/// Plays runs: all of them, or with a sabotage until one ends in a violation.
+fn search(seeds: std::ops::Range<u64>, sabotage: Option<Sabotage>) -> Found {
     let next = AtomicU64::new(seeds.start);
     let worker = || {
-        let mut found = Vec::new();
+        let mut found = Found::default();
         loop {
             let seed = next.fetch_add(1, Ordering::Relaxed);
             if seed >= seeds.end {
                 return found;
             }
-            if let Some(violation) = play(seed, sabotage) {
-                found.push((seed, violation));
+            let played = play(seed, sabotage);
+            found.checked.add(played.checked);
+            found.idle += u64::from(played.checked.is_nothing());
+            if let Some(violation) = played.violation {
+                found.violations.push((seed, violation));
                 if sabotage.is_some() {
                     next.store(seeds.end, Ordering::Relaxed);
                 }
             }
         }
     };
-    let mut found: Vec<_> = std::thread::scope(|scope| {
+    let mut found = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..THREADS).map(|_| scope.spawn(worker)).collect();
-        let ended = threads.into_iter();
-        ended
-            .flat_map(|thread| thread.join().expect("a run panicked"))
-            .collect()
+        let mut all = Found::default();
+        for thread in threads {
+            all.add(thread.join().expect("a run panicked"));
+        }
+        all
     });
-    found.sort_by_key(|(seed, _)| *seed);
+    found.violations.sort_by_key(|(seed, _)| *seed);
     found
 }
 
@@ -107,10 +134,24 @@ fn long_run() {
     let runs = number("HAST_SEEDS").unwrap_or(ORDINARY_RUNS);
     let first = number("HAST_FIRST_SEED").unwrap_or(0);
     let begin = Instant::now();
-    let found = search(first..first + runs, None);
+    let Found {
+        violations: found,
+        checked,
+        idle,
+    } = search(first..first + runs, None);
     for (seed, violation) in found.iter().skip(1) {
         println!("seed {seed}: {:?}: {}", violation.rule, violation.what);
     }
+    println!(
+        "{:?}: {} reads, {} promotions, {} meetings, {} flushes, {} sectors looked at; {idle} of {runs} runs looked \
+         at nothing",
+        profile::wanted().0,
+        checked.reads,
+        checked.promotions,
+        checked.meetings,
+        checked.flushes,
+        checked.sectors,
+    );
     if let Some((seed, violation)) = found.first() {
         panic!(
             "{}\n{} of {runs} runs end in a violation",
@@ -127,10 +168,10 @@ fn long_run() {
 #[test]
 fn replay() {
     let seed = number("HAST_SEED").unwrap_or(1);
-    let [first, second] = [(); 2].map(|()| World::new(seed, None, true).run().1);
+    let [first, second] = [(); 2].map(|()| World::new(seed, None, true).run().trace);
     assert!(first == second, "seed {seed} does not repeat");
     assert!(!first.is_empty(), "a run leaves a trace");
-    if let Some(violation) = play(seed, None) {
+    if let Some(violation) = play(seed, None).violation {
         panic!("{}", explain(seed, &violation));
     }
     if is_tracing() {
@@ -141,7 +182,7 @@ fn replay() {
 /// Shows that a fault is noticed, and as what.
 fn is_noticed(sabotage: Sabotage, rules: &[Rule]) {
     let found = search(0..SABOTAGED_RUNS, Some(sabotage));
-    let Some((seed, violation)) = found.into_iter().next() else {
+    let Some((seed, violation)) = found.violations.into_iter().next() else {
         panic!("{sabotage:?} went unnoticed in {SABOTAGED_RUNS} runs");
     };
     if is_tracing() {

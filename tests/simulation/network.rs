@@ -3,9 +3,8 @@
 //! it says when a message arrives and whether it still counts when that time has come.
 
 use fastrand::Rng;
-use hast::engine::handshake::Source;
-use hast::engine::primary::Hello;
-use hast::engine::{Command, Outcome, PeerState, Range};
+use hast::engine::meeting::{Hello, Source, Standing};
+use hast::engine::{Command, Outcome, PeerNote, Range};
 
 use crate::disk::Value;
 
@@ -16,15 +15,13 @@ pub type Time = u64;
 #[derive(Debug, Clone)]
 pub enum Message {
     /// The primary introduces itself.
-    Hello(Hello),
-    /// The secondary will not have it.
-    Refused,
+    Hello(Box<Hello>),
+    /// The secondary will not have it, and says how it stands, if it is one.
+    Refused(Option<Box<Standing>>),
     /// The secondary agrees.
     Answer {
-        /// Its counters.
-        localcnt: u64,
-        /// See `localcnt`.
-        remotecnt: u64,
+        /// How it stands.
+        standing: Box<Standing>,
         /// Freshly created.
         virgin: bool,
         /// Who is the source.
@@ -44,13 +41,8 @@ pub enum Message {
         leaning: bool,
         data: Vec<Value>,
     },
-    /// A state message.
-    State {
-        seq: u64,
-        state: PeerState,
-        localcnt: u64,
-        remotecnt: u64,
-    },
+    /// A note on the two copies.
+    Note { seq: u64, note: PeerNote },
     /// An answer, with a read's data.
     Reply {
         seq: u64,

@@ -7,12 +7,14 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use fastrand::Rng;
-use hast::engine::handshake::{Agreement, MapSent};
+use hast::engine::base::MapSent;
 use hast::engine::{MapSector, Operation, Range, Request};
-use hast::layout::{Geometry, Inconsistent, Metadata};
+use hast::layout::{Geometry, Metadata};
 use hast::terms::Role;
 
+use crate::dialect::{self, Accepted};
 use crate::disk::{Disk, Reached, SECTOR, Value, sectors};
+use crate::images::Image;
 use crate::primary::PrimaryDriver;
 use crate::secondary::SecondaryDriver;
 use crate::view::Moment;
@@ -85,7 +87,7 @@ pub enum Work {
     /// Clear the map.
     ClearMap,
     /// Store what a handshake decided, for this connection.
-    Agree(u64, Box<Agreement>),
+    Agree(u64, Box<Accepted>),
 }
 
 /// An operation under way.
@@ -97,6 +99,8 @@ pub struct Job {
     pub begun: Moment,
     /// It will fail.
     pub fails: bool,
+    /// A flush: it gives up what it was to write.
+    pub gives_up: bool,
     /// The saboteur: leave durable writes in the cache, and flush nothing.
     pub unflushed: bool,
 }
@@ -131,8 +135,14 @@ pub struct Node {
     pub fresh: bool,
     /// Operations under way.
     pub jobs: BTreeMap<u64, Job>,
-    /// A disk fault was injected.
-    pub faulted: bool,
+    /// When its disk last failed.
+    pub last_fault: Moment,
+    /// The last write of its metadata failed.
+    pub record_fails: bool,
+    /// An older image of its component.
+    pub image: Option<Box<Image>>,
+    /// Its primary said that the other node is of no use to it any more.
+    pub hopeless: bool,
     /// What applications still wait for while a dead primary worker is replaced.
     pub requeued: Vec<(Request, Shared)>,
     /// A primary here may acknowledge what only it has.
@@ -145,7 +155,7 @@ impl Node {
         let map = (geometry.map_size / SECTOR) as usize;
         let data = (geometry.data_size / SECTOR) as usize;
         Self {
-            disk: Disk::new(blank(&geometry, keepdirty), map, data),
+            disk: Disk::new(dialect::blank(&geometry, keepdirty), map, data),
             geometry,
             powered: true,
             role: Role::Init,
@@ -153,7 +163,10 @@ impl Node {
             incarnation: 0,
             fresh: false,
             jobs: BTreeMap::new(),
-            faulted: false,
+            last_fault: 0,
+            record_fails: false,
+            image: None,
+            hopeless: false,
             requeued: Vec::new(),
             permitted: true,
         }
@@ -166,7 +179,7 @@ impl Node {
         }
         let keepdirty = self.disk.metadata().keepdirty;
         self.disk
-            .write_metadata(blank(&self.geometry, keepdirty), Reached::Medium);
+            .write_metadata(dialect::blank(&self.geometry, keepdirty), Reached::Medium);
         self.fill_map(0, Reached::Medium);
         self.fresh = true;
     }
@@ -183,7 +196,7 @@ impl Node {
 
     /// Whether it is a primary whose peer holds what its own component lacks.
     pub fn leans_on_peer(&mut self) -> bool {
-        let said = self.disk.metadata().inconsistent == Some(Inconsistent::Mapped);
+        let said = dialect::leans(self.disk.metadata());
         let known = self
             .primary()
             .is_some_and(|driver| driver.lacks_something());
@@ -217,9 +230,13 @@ impl Node {
         self.apply(job, reached, part, rng);
     }
 
-    /// The process ends now: each operation happens in part, wholly, or not at all.
-    pub fn abandon_jobs(&mut self, rng: &mut Rng) {
-        for job in std::mem::take(&mut self.jobs).into_values() {
+    /// The process ends now: each operation happens in part, wholly, or not at all. With `torn` the power
+    /// goes with it, in the middle of a write of the metadata.
+    pub fn abandon_jobs(&mut self, torn: bool, rng: &mut Rng) {
+        for mut job in std::mem::take(&mut self.jobs).into_values() {
+            if torn {
+                self.tear(&mut job, rng);
+            }
             let reached = Reached::any(rng);
             let chance = rng.u8(..3);
             let part = |rng: &mut Rng| match chance {
@@ -228,6 +245,18 @@ impl Node {
                 _ => rng.bool(),
             };
             self.apply(&job, reached, part, rng);
+        }
+    }
+
+    /// A write of the metadata, or its failure, leaves part of it.
+    pub fn tear(&self, job: &mut Job, rng: &mut Rng) {
+        let old = self.disk.metadata();
+        match &mut job.work {
+            Work::Metadata(_, new) => **new = dialect::torn(old, new, rng),
+            Work::Agree(_, agreement) => {
+                agreement.metadata = dialect::torn(old, &agreement.metadata, rng);
+            }
+            _ => {}
         }
     }
 
@@ -261,6 +290,7 @@ impl Node {
                     self.disk.write(sector, 0);
                 }
             }
+            Work::Flush(_) if job.gives_up => self.disk.give_up(|| rng.bool()),
             Work::Flush(_) if reached == Reached::Medium => self.disk.flush(),
             Work::Flush(_) => {}
             Work::Map(_, sectors) => {
@@ -285,20 +315,5 @@ impl Node {
                     .write_metadata(agreement.metadata.clone(), reached);
             }
         }
-    }
-}
-
-fn blank(geometry: &Geometry, keepdirty: u32) -> Metadata {
-    Metadata {
-        resource: "disk1".to_owned(),
-        datasize: geometry.data_size,
-        extentsize: geometry.extent_size,
-        keepdirty,
-        offset: geometry.data_offset,
-        resuid: 0,
-        localcnt: 0,
-        remotecnt: 0,
-        prevrole: Role::Init,
-        inconsistent: None,
     }
 }

@@ -4,9 +4,14 @@
 use hast::engine::primary::{Event, Promotion};
 use hast::terms::Role;
 
+use crate::dialect;
+use crate::network::Time;
 use crate::node::Worker;
 use crate::oracle::Rule;
 use crate::world::{Happening, PATIENCE_BOUND, World};
+
+/// How long a pair is left to itself when all is well, before somebody decides.
+const DECISION_AFTER: Time = 25_000_000;
 
 impl World {
     pub fn switch_over(&mut self) {
@@ -36,18 +41,47 @@ impl World {
             });
         }
         self.kill(node);
+        self.oracle.consumers[node].turn(false);
         self.nodes[node].role = Role::Secondary;
     }
 
+    /// A primary hears that the other node went on: its consumer lets go of the device, and the daemon makes it a
+    /// secondary.
+    pub fn superseded(&mut self, node: usize) {
+        self.set_open(node, false);
+        self.favourite = 1 - node;
+        self.stop(node);
+    }
+
     pub fn promote_apart(&mut self, node: usize) {
+        let left = if self.oracle.strict { 8 } else { 0 };
+        self.insist(node, Promotion::Asked, left);
+    }
+
+    /// An operator wants a node to be the primary, whatever the other is, and tries so many times more: what
+    /// a secondary received is finished first.
+    pub fn insist(&mut self, node: usize, promotion: Promotion, left: u8) {
         self.favourite = node;
-        self.take_over(node, Promotion::Asked);
+        if !self.take_over(node, promotion) && left > 0 && !self.calm {
+            let left = left - 1;
+            self.after_up_to(
+                20_000,
+                Happening::TakeOver {
+                    node,
+                    promotion,
+                    left,
+                },
+            );
+        }
     }
 
     /// An operator makes a node the primary; done again later where it can not be yet.
     fn take_over(&mut self, node: usize, promotion: Promotion) -> bool {
         let this = &self.nodes[node];
-        if !this.powered || this.fresh || matches!(this.worker, Worker::Primary(_)) {
+        // A new component counts as empty; one that is not is nobody's to use.
+        let forced = promotion == Promotion::Forced && !self.calm && this.disk.is_empty();
+        let unknown = this.fresh && !forced;
+        if !this.powered || unknown || matches!(this.worker, Worker::Primary(_)) {
             return false;
         }
         let connection = self.nodes[node]
@@ -61,6 +95,7 @@ impl World {
         }
         self.nodes[node].worker = Worker::None;
         self.nodes[node].role = Role::Init;
+        self.nodes[node].fresh = false;
         self.promote(node, promotion).is_ok()
     }
 
@@ -88,6 +123,45 @@ impl World {
         if self.split && (self.calm || self.rng.u8(..4) == 0) {
             self.settle_split();
         }
+        if self.oracle.strict {
+            self.follow_advice();
+            self.decide_at_last();
+        }
+    }
+
+    /// A primary said that the other node will never be of use to it: its operator forces it to go on.
+    fn follow_advice(&mut self) {
+        for node in 0..2 {
+            let idle = matches!(self.nodes[node].worker, Worker::None);
+            let willing = self.calm || (self.profile.forceful && self.rng.u8(..4) == 0);
+            if !self.nodes[node].hopeless || !willing {
+                continue;
+            }
+            if !idle {
+                self.stop(node);
+            } else if self.take_over(node, Promotion::Forced) {
+                self.nodes[node].hopeless = false;
+            }
+        }
+    }
+
+    /// All is well, and the two do not become equal: somebody has to decide. There must be a reason for it.
+    fn decide_at_last(&mut self) {
+        let due = self.decide_at.is_some_and(|time| self.now >= time);
+        if !due || self.is_settled() {
+            return;
+        }
+        self.decide_at = Some(self.now + DECISION_AFTER);
+        if !self.oracle.odd && !self.oracle.faulted {
+            self.oracle.broken(Rule::Stuck, || {
+                "the copies do not become equal, and nothing explains it".to_owned()
+            });
+        }
+        let node = self.rng.usize(..2);
+        self.note(|| format!("an operator decides for node {node}"));
+        self.favourite = node;
+        self.stop(0);
+        self.stop(1);
     }
 
     fn find_primary(&mut self) {
@@ -121,7 +195,7 @@ impl World {
                 self.note(|| format!("node {node} is made anew"));
                 // Two new components count as equal: then they had better be.
                 // (The first change may have come after the primary introduced itself.)
-                let wipe = self.nodes[1 - node].disk.metadata().localcnt <= 1;
+                let wipe = dialect::is_nearly_new(self.nodes[1 - node].disk.metadata());
                 self.nodes[node].recreate(wipe);
                 self.oracle.recreated(node, wipe);
                 self.split = false;
@@ -132,6 +206,8 @@ impl World {
     /// Everything is healed; the copies must become equal.
     pub fn conclude(&mut self) {
         self.calm = true;
+        self.decide_at = Some(self.now + 2 * self.profile.timeout + DECISION_AFTER);
+        (0..2).for_each(|node| self.evict(node));
         self.network_up = true;
         (0..2).for_each(|node| self.set_permit(node, true));
         self.note(|| "all is calm".to_owned());
@@ -174,12 +250,9 @@ impl World {
 
     fn check_metadata(&mut self, primary: usize) {
         let [ours, theirs] = [primary, 1 - primary].map(|n| self.nodes[n].disk.metadata().clone());
-        let crosswise = ours.localcnt == theirs.remotecnt
-            && ours.remotecnt == theirs.localcnt
-            && ours.resuid == theirs.resuid;
         // Without state messages the mark goes only at the next meeting.
-        let marked = self.profile.extension && theirs.inconsistent.is_some();
-        if !crosswise || ours.inconsistent.is_some() || marked {
+        let marked = self.profile.extension && !dialect::claims(&theirs);
+        if !dialect::is_settled(&ours, &theirs) || marked {
             self.oracle.broken(Rule::Stuck, || {
                 format!("at the end the metadata does not agree: {ours:?} {theirs:?}")
             });

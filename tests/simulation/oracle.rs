@@ -38,8 +38,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use hast::engine::{Command, Outcome};
 
+use crate::consumer::Consumer;
 use crate::disk::Value;
 use crate::network::Time;
+use crate::profile;
 use crate::view::{Entry, Moment, View};
 
 /// Which rule.
@@ -65,6 +67,10 @@ pub enum Rule {
     Alone,
     /// 10
     Refused,
+    /// 11
+    Changed,
+    /// 12
+    Served,
     /// The engine used its interface in a way it documents as impossible.
     Interface,
 }
@@ -95,6 +101,8 @@ pub struct Outstanding {
     pub issued: bool,
     /// For a read, per sector what it may return.
     pub allowed: Vec<Vec<Value>>,
+    /// For a read, per sector what its consumer knows; `None`: nothing yet.
+    pub known: Vec<Option<Vec<Value>>>,
     pub disturbed: bool,
 }
 
@@ -109,9 +117,53 @@ pub struct Apart {
     pub unflushed: bool,
 }
 
+/// How much was looked at.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Checked {
+    pub reads: u64,
+    pub promotions: u64,
+    pub meetings: u64,
+    /// Acknowledged flushes whose writes were looked for on the disks.
+    pub flushes: u64,
+    /// Sectors compared between the two, or with what they have to hold.
+    pub sectors: u64,
+}
+
+impl Checked {
+    pub fn add(&mut self, other: Self) {
+        self.reads += other.reads;
+        self.promotions += other.promotions;
+        self.meetings += other.meetings;
+        self.flushes += other.flushes;
+        self.sectors += other.sectors;
+    }
+
+    /// Whether a run said nothing about replication.
+    pub fn is_nothing(&self) -> bool {
+        self.reads == 0 || self.meetings == 0 || self.sectors == 0
+    }
+}
+
 /// The judge.
 #[derive(Debug)]
 pub struct Oracle {
+    /// Nothing is excused but what physics forces.
+    pub strict: bool,
+    pub consumers: [Consumer; 2],
+    /// Sectors in which a node has what was acknowledged and flushed, and the other's medium has not.
+    pub alone: [BTreeSet<usize>; 2],
+    /// Sectors that a node lacks, and could not note that it does: its metadata can not be written.
+    pub unrecorded: [BTreeSet<usize>; 2],
+    /// Sectors of which nobody can know which copy is right: an image was put back that was taken after the two
+    /// last agreed.
+    pub wild: BTreeSet<usize>,
+    /// Since the two were last up to date a component was put back, made anew, or forced.
+    pub odd: bool,
+    /// By primary: since when its peer has all it has, in one session and without a fault.
+    pub complete_since: [Option<Moment>; 2],
+    /// When the two last agreed.
+    pub last_point: Moment,
+    pub checked: Checked,
     pub moment: Moment,
     pub views: [Vec<View>; 2],
     pub outstanding: BTreeMap<u64, Outstanding>,
@@ -146,9 +198,22 @@ pub struct Oracle {
 
 impl Oracle {
     /// Two new components of so many sectors.
-    pub fn new(sectors: usize) -> Self {
-        let blank = vec![View(vec![View::found(0, 0)]); sectors];
+    pub fn new(sectors: usize, strict: bool) -> Self {
+        let found = View {
+            entries: vec![View::found(0, 0)],
+            past: Vec::new(),
+        };
+        let blank = vec![found; sectors];
         Self {
+            strict,
+            consumers: [(); 2].map(|()| Consumer::new(sectors)),
+            alone: [const { BTreeSet::new() }; 2],
+            unrecorded: [const { BTreeSet::new() }; 2],
+            wild: BTreeSet::new(),
+            odd: false,
+            complete_since: [None; 2],
+            last_point: 0,
+            checked: Checked::default(),
             moment: 1,
             views: [blank.clone(), blank],
             outstanding: BTreeMap::new(),
@@ -171,7 +236,7 @@ impl Oracle {
 
     /// Remembers the first thing that was broken.
     pub fn broken(&mut self, rule: Rule, what: impl FnOnce() -> String) {
-        if self.violation.is_none() {
+        if self.violation.is_none() && !profile::is_overlooked(rule) {
             self.violation = Some(Violation { rule, what: what() });
         }
     }
@@ -193,16 +258,18 @@ impl Oracle {
     ) {
         let begun = self.step();
         let session = self.sessions[node];
-        let mut allowed = Vec::new();
+        let (mut allowed, mut known) = (Vec::new(), Vec::new());
         match command {
             Command::Read => {
+                let consumer = &self.consumers[node];
+                known = sectors.clone().map(|s| consumer.may_read(s)).collect();
                 allowed = sectors
                     .clone()
                     .map(|s| self.views[node][s].values())
                     .collect();
             }
             Command::Write | Command::Delete => {
-                self.add_write(id, begun, &sectors, &value);
+                self.add_write((node, id), begun, &sectors, &value);
                 self.disturb(node, &sectors, &value);
             }
             Command::Flush => {}
@@ -220,6 +287,7 @@ impl Oracle {
             both,
             issued: false,
             allowed,
+            known,
             disturbed,
         };
         self.outstanding.insert(id, outstanding);
@@ -227,7 +295,7 @@ impl Oracle {
 
     fn add_write(
         &mut self,
-        id: u64,
+        (node, id): (usize, u64),
         begun: Moment,
         sectors: &std::ops::Range<usize>,
         value: &impl Fn(usize) -> Value,
@@ -243,8 +311,17 @@ impl Oracle {
                     binds: false,
                     only_after_cut: false,
                 };
-                view[sector].0.push(entry);
+                view[sector].entries.push(entry);
             }
+            let entry = Entry {
+                id,
+                value: value(sector),
+                begun,
+                ended: None,
+                binds: false,
+                only_after_cut: false,
+            };
+            self.consumers[node].writes(sector, entry);
         }
     }
 
@@ -265,6 +342,9 @@ impl Oracle {
             {
                 read.disturbed = true;
                 read.allowed[sector - read.sectors.start].push(value(sector));
+                if let Some(known) = &mut read.known[sector - read.sectors.start] {
+                    known.push(value(sector));
+                }
             }
         }
     }
@@ -311,6 +391,7 @@ impl Oracle {
                 self.views[node]
                     .iter_mut()
                     .for_each(|view| view.flush(request.begun));
+                self.consumers[node].flushed(request.begun);
                 if same && request.both {
                     self.views[1 - node]
                         .iter_mut()
@@ -324,9 +405,15 @@ impl Oracle {
         if !request.command.mutates() {
             return;
         }
+        let (node, done) = (request.node, binds[request.node]);
+        self.consumers[node].wrote(id, request.sectors.clone(), now, done);
         for sector in request.sectors.clone() {
             for (view, binds) in self.views.iter_mut().zip(binds) {
-                for entry in view[sector].0.iter_mut().filter(|entry| entry.id == id) {
+                for entry in view[sector]
+                    .entries
+                    .iter_mut()
+                    .filter(|entry| entry.id == id)
+                {
                     entry.ended = Some(now);
                     entry.binds = binds;
                 }
@@ -335,7 +422,14 @@ impl Oracle {
     }
 
     fn read_returned(&mut self, request: &Outstanding, id: u64, data: &[Value], now: Moment) {
+        self.checked.reads += 1;
         for (index, sector) in request.sectors.clone().enumerate() {
+            if let Some(known) = &request.known[index] {
+                self.check_known(request.node, sector, data[index], known);
+            }
+            if !request.disturbed {
+                self.consumers[request.node].reads(sector, data[index], now);
+            }
             if !request.allowed[index].contains(&data[index]) {
                 self.broken(Rule::Read, || {
                     format!(
@@ -347,7 +441,7 @@ impl Oracle {
             }
             let view = &mut self.views[request.node][sector];
             if !request.disturbed && view.values().len() > 1 {
-                view.0.push(View::found(data[index], now));
+                view.entries.push(View::found(data[index], now));
             }
         }
     }

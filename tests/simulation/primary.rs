@@ -9,7 +9,9 @@ use hast::layout::Bitmap;
 use hast::terms::{Replication, Role};
 use nix::errno::Errno;
 
+use crate::dialect;
 use crate::disk::{Value, sectors};
+use crate::faults::Part;
 use crate::network::{Connection, Message};
 use crate::node::{Buffer, Shared, Worker};
 use crate::oracle::Rule;
@@ -52,6 +54,8 @@ pub struct PrimaryDriver {
     pub peer_has: BTreeSet<u64>,
     /// No more requests are taken.
     pub stopping: bool,
+    /// A consumer has the device open.
+    pub open: bool,
 }
 
 impl PrimaryDriver {
@@ -83,21 +87,25 @@ impl World {
     /// Starts a primary worker on a node.
     pub fn promote(&mut self, node: usize, promotion: Promotion) -> Result<(), PromotionRefused> {
         let fresh_resuid = self.rng.u64(1..);
+        let entropy = self.rng.u64(..);
         let replication = self.profile.replication;
         let this = &mut self.nodes[node];
         this.disk.open();
         let now = self.oracle.step();
         self.oracle.flushed(node, now);
         let metadata = this.disk.metadata().clone();
-        let claims = metadata.inconsistent.is_none();
+        let claims = dialect::claims(&metadata);
         let start = Start {
             geometry: this.geometry,
             metadata,
             map: Bitmap::from_bytes(this.geometry.extents, &this.disk.map_bytes()),
             replication,
             window: self.profile.window,
+            piece: self.profile.piece,
             patience: self.profile.patience / 1000,
+            point_interval: self.profile.point_interval / 1000,
             fresh_resuid,
+            entropy,
             promotion,
         };
         let start = self.saboteur.start(start);
@@ -122,13 +130,21 @@ impl World {
         let this = &mut self.nodes[node];
         this.role = Role::Primary;
         this.incarnation += 1;
+        let disks = [&self.nodes[0].disk, &self.nodes[1].disk];
+        let records = !self.profile.faults[node].is_dead(Part::Metadata, self.now);
         self.oracle.promoted(
             node,
-            &this.disk,
+            disks[node],
             claims,
             promotion == Promotion::Resumed,
             self.profile.extension,
+            (
+                records || self.calm,
+                dialect::claims_for_certain(disks[1 - node]),
+            ),
         );
+        let open = self.oracle.consumers[node].open;
+        let this = &mut self.nodes[node];
         this.worker = Worker::Primary(Box::new(PrimaryDriver {
             engine,
             link: Link::Apart,
@@ -143,12 +159,24 @@ impl World {
             replication,
             peer_has: BTreeSet::new(),
             stopping: false,
+            open,
         }));
         let (worker, permitted) = (this.incarnation, this.permitted);
         self.feed_primary(node, Event::Permit(permitted));
+        self.feed_primary(node, Event::Opened(open));
         self.after(0, Happening::Tick { node, worker });
         self.after_up_to(self.profile.reconnect, Happening::Connect { node, worker });
         Ok(())
+    }
+
+    /// No worker runs on a node. Would it be promoted, it had to hold what it is bound to.
+    pub fn check_promise(&mut self, node: usize) {
+        let this = &self.nodes[node];
+        let possible = self.oracle.strict && self.profile.extension && !this.fresh;
+        if possible && dialect::would_promote(&this.disk, this.geometry) {
+            let records = self.calm || !self.profile.faults[node].is_dead(Part::Metadata, self.now);
+            self.oracle.check_promise(node, &this.disk, records);
+        }
     }
 
     /// A primary tries to connect.
@@ -218,21 +246,24 @@ impl World {
             return;
         }
         match message {
-            Message::Refused => self.link_lost(node),
+            Message::Refused(standing) => {
+                if let Some(standing) = standing {
+                    self.feed_primary(node, Event::Refused(standing));
+                }
+                self.link_lost(node);
+            }
             Message::Answer {
-                localcnt,
-                remotecnt,
+                standing,
                 virgin,
                 source,
                 map,
             } => {
                 if driver.connection() == Some(connection) {
                     driver.link = Link::Up(connection);
-                    driver.from_peer = source == hast::engine::handshake::Source::Secondary;
+                    driver.from_peer = source == hast::engine::meeting::Source::Secondary;
                 }
                 let answer = Answer {
-                    localcnt,
-                    remotecnt,
+                    standing: *standing,
                     virgin,
                     source,
                     map: map.map(|bytes| Bitmap::from_bytes(extents, &bytes)),
@@ -282,6 +313,18 @@ impl World {
             _ => self
                 .oracle
                 .broken(Rule::Interface, || "a request to a primary".to_owned()),
+        }
+    }
+
+    /// A consumer opens the device, or lets go of it. The one place where an engine can be told.
+    pub fn set_open(&mut self, node: usize, open: bool) {
+        let Some(driver) = self.nodes[node].primary() else {
+            return;
+        };
+        if std::mem::replace(&mut driver.open, open) != open {
+            self.note(|| format!("node {node}: the device is open: {open}"));
+            self.oracle.consumers[node].turn(open);
+            self.feed_primary(node, Event::Opened(open));
         }
     }
 

@@ -4,6 +4,7 @@
 use hast::engine::primary::Action;
 use hast::engine::{Command, Owner};
 
+use crate::dialect;
 use crate::disk::Disk;
 use crate::oracle::{Oracle, Rule};
 use crate::view::Moment;
@@ -30,7 +31,8 @@ impl Oracle {
     }
 
     /// A disk failed.
-    pub fn faulted(&mut self) {
+    pub fn faulted(&mut self, node: usize) {
+        self.complete_since[1 - node] = None;
         self.last_fault = self.step();
         self.faulted = true;
         self.lacking = [true; 2];
@@ -49,7 +51,10 @@ impl Oracle {
 
     /// A component was not promoted: its mark says that it is inconsistent.
     pub fn refused(&mut self, node: usize, disks: [&Disk; 2]) {
-        let marked = |disk: &Disk| disk.metadata().inconsistent.is_some();
+        if self.odd {
+            return;
+        }
+        let marked = |disk: &Disk| !dialect::claims(disk.metadata());
         if !self.faulted && disks.into_iter().all(marked) {
             self.broken(Rule::Refused, || {
                 "both components are marked inconsistent, though no disk failed".to_owned()

@@ -4,11 +4,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use hast::engine::handshake::{Agreement, MapSent, Refusal, Source};
+use hast::engine::base::MapSent;
+use hast::engine::meeting::{Refusal, Source};
 use hast::engine::primary::{Action, Answer, Event, Start};
 use hast::engine::{Command, Owner, Range, secondary};
-use hast::layout::{Inconsistent, Metadata};
+use hast::layout::Metadata;
 
+use crate::dialect::{self, Accepted};
 use crate::disk::{Value, sectors};
 use crate::node::Work;
 
@@ -94,7 +96,7 @@ impl Saboteur {
         self.localcnt = start.metadata.localcnt;
         self.last_map.clear();
         if self.is(Sabotage::PromoteInconsistent) {
-            start.metadata.inconsistent = None;
+            start.metadata.record.lacks = false;
         }
         if self.is(Sabotage::WideWindow) {
             start.window *= 16;
@@ -105,15 +107,18 @@ impl Saboteur {
     /// What a secondary decided.
     pub fn decide(
         &self,
-        decision: Result<Agreement, Refusal>,
+        decision: Result<Accepted, Refusal>,
         metadata: &Metadata,
-    ) -> Result<Agreement, Refusal> {
+        extended: bool,
+    ) -> Result<Accepted, Refusal> {
         match decision {
-            Err(Refusal::SplitBrain) if self.is(Sabotage::IgnoreSplitBrain) => Ok(Agreement {
+            Err(Refusal::SplitBrain) if self.is(Sabotage::IgnoreSplitBrain) => Ok(Accepted {
                 metadata: metadata.clone(),
+                standing: dialect::standing(metadata),
                 source: Source::Primary,
                 map: MapSent::OnDisk,
                 virgin: false,
+                extended,
             }),
             decision => decision,
         }
@@ -148,13 +153,13 @@ impl Saboteur {
     /// What a secondary does.
     pub fn secondary_actions(&self, actions: &mut [secondary::Action]) {
         let mark = match self.sabotage {
-            Some(Sabotage::DropInconsistentMark) => None,
-            Some(Sabotage::KeepInconsistentMark) => Some(Inconsistent::Unmapped),
+            Some(Sabotage::DropInconsistentMark) => false,
+            Some(Sabotage::KeepInconsistentMark) => true,
             _ => return,
         };
         for action in actions {
             if let secondary::Action::WriteMetadata(_, metadata) = action {
-                metadata.inconsistent = mark;
+                metadata.record.lacks = mark;
             }
         }
     }

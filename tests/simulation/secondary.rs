@@ -4,12 +4,13 @@
 
 use std::collections::BTreeMap;
 
-use hast::engine::handshake::{self, Agreement, MapSent};
-use hast::engine::primary::Hello;
-use hast::engine::secondary::{Action, Event};
+use hast::engine::base::MapSent;
+use hast::engine::meeting::{Hello, Refusal};
+use hast::engine::secondary::{Action, Dialect, Event};
 use hast::engine::{Command, Operation, Owner, Range, Request, Secondary};
 use hast::terms::Role;
 
+use crate::dialect::{self, Accepted};
 use crate::disk::sectors;
 use crate::network::Message;
 use crate::node::{Buffer, Shared, Work, Worker};
@@ -40,6 +41,8 @@ pub struct SecondaryDriver {
     engine: Option<Secondary>,
     requests: BTreeMap<u64, Incoming>,
     next: u64,
+    /// Its primary has written to its component.
+    followed: bool,
     /// A primary that waits until what was received is finished.
     successor: Option<(u64, Hello)>,
 }
@@ -51,6 +54,7 @@ impl SecondaryDriver {
             engine: None,
             requests: BTreeMap::new(),
             next: 1,
+            followed: false,
             successor: None,
         }
     }
@@ -74,7 +78,7 @@ impl World {
     /// A primary introduced itself.
     pub fn hello(&mut self, node: usize, connection: u64, hello: Hello) {
         if self.nodes[node].role != Role::Secondary {
-            self.send(connection, 1 - node, Message::Refused);
+            self.send(connection, 1 - node, Message::Refused(None));
             return;
         }
         let old = self.nodes[node]
@@ -100,9 +104,13 @@ impl World {
         let extension = self.profile.extension;
         let metadata = self.nodes[node].disk.metadata().clone();
         let before = metadata.clone();
-        let decision = self
-            .saboteur
-            .decide(handshake::decide(metadata, &hello, extension), &before);
+        let marked_here = self.nodes[node]
+            .disk
+            .map_bytes()
+            .iter()
+            .any(|byte| *byte != 0);
+        let decision = dialect::decide(metadata, &hello, extension, marked_here);
+        let decision = self.saboteur.decide(decision, &before, extension);
         self.note(|| format!("node {node} meets {hello:?}: {decision:?}"));
         let marked = self.nodes.iter().any(|node| {
             let map = node.disk.map_bytes();
@@ -117,22 +125,28 @@ impl World {
                 .map_err(|refusal| *refusal),
         );
         match decision {
-            Err(_) => {
-                self.split = true;
-                self.send(connection, 1 - node, Message::Refused);
+            Err(refusal) => {
+                self.split |= refusal != Refusal::Superseded;
+                let standing = extension.then(|| Box::new(dialect::standing(&before)));
+                self.send(connection, 1 - node, Message::Refused(standing));
                 self.close_end(connection, node);
                 self.nodes[node].worker = Worker::None;
             }
             Ok(agreement) => {
                 let driver = SecondaryDriver::new(connection);
                 self.nodes[node].worker = Worker::Secondary(Box::new(driver));
-                self.begin(node, Work::Agree(connection, Box::new(agreement)));
+                if agreement.extended {
+                    // Nothing is stored before the primary tells a point.
+                    self.agreed(node, connection, &agreement, false);
+                } else {
+                    self.begin(node, Work::Agree(connection, Box::new(agreement)));
+                }
             }
         }
     }
 
     /// What the handshake decided is stored, or could not be.
-    pub fn agreed(&mut self, node: usize, connection: u64, agreement: &Agreement, fails: bool) {
+    pub fn agreed(&mut self, node: usize, connection: u64, agreement: &Accepted, fails: bool) {
         let current = self.nodes[node]
             .secondary()
             .is_some_and(|d| d.connection == Some(connection));
@@ -144,8 +158,9 @@ impl World {
             self.nodes[node].worker = Worker::None;
             return;
         }
-        self.nodes[node].fresh = false;
-        self.oracle.agreed();
+        if !agreement.extended {
+            self.joined(node);
+        }
         let disk = &self.nodes[node].disk;
         let map = match agreement.map {
             MapSent::Nothing => {
@@ -155,16 +170,26 @@ impl World {
             MapSent::Everything => Some(vec![0xff; self.nodes[node].geometry.map_size as usize]),
         };
         let answer = Message::Answer {
-            localcnt: agreement.metadata.localcnt,
-            remotecnt: agreement.metadata.remotecnt,
+            standing: Box::new(agreement.standing.clone()),
             virgin: agreement.virgin,
             source: agreement.source,
             map: self.saboteur.map(map),
         };
         if let Some(driver) = self.nodes[node].secondary() {
-            driver.engine = Some(Secondary::new(agreement.metadata.clone()));
+            let dialect = if agreement.extended {
+                Dialect::Extended
+            } else {
+                Dialect::Base
+            };
+            driver.engine = Some(Secondary::new(agreement.metadata.clone(), dialect));
         }
         self.send(connection, 1 - node, answer);
+    }
+
+    /// A secondary's disk says that it belongs to its primary.
+    pub fn joined(&mut self, node: usize) {
+        self.nodes[node].fresh = false;
+        self.oracle.agreed();
     }
 
     /// A request or state message arrived.
@@ -218,12 +243,7 @@ impl World {
                 let request = Request { id, command, range };
                 self.feed_secondary(node, Event::Received { request, memsync });
             }
-            Message::State {
-                seq,
-                state,
-                localcnt,
-                remotecnt,
-            } => {
+            Message::Note { seq, note } => {
                 let range = Range::new(0, 0);
                 let buffer = Buffer::new(range, |_| 0);
                 let command = Command::Flush;
@@ -238,15 +258,7 @@ impl World {
                     buffer,
                 };
                 driver.requests.insert(id, incoming);
-                self.feed_secondary(
-                    node,
-                    Event::State {
-                        id,
-                        state,
-                        localcnt,
-                        remotecnt,
-                    },
-                );
+                self.feed_secondary(node, Event::Note(id, note));
             }
             _ => self
                 .oracle
@@ -260,10 +272,12 @@ impl World {
             return;
         };
         let mut actions = Vec::new();
+        let quiet = matches!(event, Event::Tick);
+        let text = format!("{event:?}");
         engine.handle(event, &mut actions);
         self.saboteur.secondary_actions(&mut actions);
-        if !(matches!(event, Event::Tick) && actions.is_empty()) {
-            self.note(|| format!("node {node} secondary {event:?} -> {actions:?}"));
+        if !(quiet && actions.is_empty()) {
+            self.note(|| format!("node {node} secondary {text} -> {actions:?}"));
         }
         for action in actions {
             self.secondary_action(node, action);
@@ -292,11 +306,13 @@ impl World {
                 }
             }
             Action::WriteLocal(operation, range) => {
+                self.follow(node);
                 if let Some(buffer) = self.incoming(node, operation) {
                     self.begin(node, Work::Write(operation, range, buffer));
                 }
             }
             Action::DeleteLocal(operation, range) => {
+                self.follow(node);
                 self.begin(node, Work::Delete(operation, range));
             }
             Action::FlushLocal(operation) => self.begin(node, Work::Flush(operation)),
@@ -306,6 +322,18 @@ impl World {
             }
             Action::WriteMetadata(ticket, metadata) => {
                 self.begin(node, Work::Metadata(ticket, metadata));
+            }
+            Action::Disconnect => {
+                let connection = self.nodes[node]
+                    .secondary()
+                    .and_then(|driver| driver.connection.take());
+                if let Some(connection) = connection {
+                    self.close_end(connection, node);
+                }
+                if let Some(driver) = self.nodes[node].secondary() {
+                    // Nothing is answered any more.
+                    driver.requests.clear();
+                }
             }
             Action::Reply {
                 id,
@@ -337,6 +365,17 @@ impl World {
                     self.send(connection, 1 - node, reply);
                 }
             }
+        }
+    }
+
+    /// The first change of a session is about to reach the component.
+    fn follow(&mut self, node: usize) {
+        let extension = self.profile.extension;
+        if let Some(driver) = self.nodes[node].secondary()
+            && !std::mem::replace(&mut driver.followed, true)
+            && extension
+        {
+            self.oracle.follow(node);
         }
     }
 

@@ -21,7 +21,11 @@ pub struct Entry {
 
 /// What one sector of one node may hold.
 #[derive(Debug, Clone, Default)]
-pub struct View(pub Vec<Entry>);
+pub struct View {
+    pub entries: Vec<Entry>,
+    /// Values that were overwritten for good by a later write: whoever holds them is older.
+    pub past: Vec<Value>,
+}
 
 impl View {
     pub fn found(value: Value, now: Moment) -> Entry {
@@ -37,7 +41,7 @@ impl View {
 
     /// Whether something that binds, and ended before `until`, began after the entry had ended.
     pub fn superseded(&self, entry: &Entry, until: Moment) -> bool {
-        self.0.iter().any(|other| {
+        self.entries.iter().any(|other| {
             other.binds
                 && !other.only_after_cut
                 && other.ended.is_some_and(|ended| ended < until)
@@ -46,7 +50,7 @@ impl View {
     }
 
     pub fn current(&self) -> impl Iterator<Item = &Entry> {
-        self.0
+        self.entries
             .iter()
             .filter(|e| !e.only_after_cut && !self.superseded(e, Moment::MAX))
     }
@@ -62,22 +66,45 @@ impl View {
     /// What was superseded before `moment` can not come back even after a power cut.
     pub fn flush(&mut self, moment: Moment) {
         let gone: Vec<bool> = self
-            .0
+            .entries
             .iter()
             .map(|e| self.superseded(e, moment) || (e.only_after_cut && self.bound_before(moment)))
             .collect();
-        let mut gone = gone.iter();
-        self.0.retain(|_| !gone.next().copied().unwrap_or(false));
+        // A write overwrote them, or they were not there any more when somebody looked.
+        let written = self.entries.iter().any(|entry| {
+            entry.id != 0 && entry.binds && entry.ended.is_some_and(|ended| ended < moment)
+        });
+        let entries = std::mem::take(&mut self.entries);
+        for (entry, gone) in entries.into_iter().zip(gone) {
+            if !gone {
+                self.entries.push(entry);
+            } else if written && !self.past.contains(&entry.value) {
+                self.past.push(entry.value);
+            }
+        }
     }
 
-    fn bound_before(&self, moment: Moment) -> bool {
-        self.0
+    /// The content was found to be this, on a medium: what else it could have been is lost.
+    pub fn find(&mut self, value: Value, now: Moment) {
+        self.entries
+            .retain(|entry| entry.ended.is_none() || entry.value == value);
+        self.entries.push(Self::found(value, now));
+    }
+
+    /// Whether a value may be found here, be it after a power cut.
+    pub fn may_return(&self, value: Value) -> bool {
+        self.entries.iter().any(|entry| entry.value == value)
+    }
+
+    /// Whether something that binds had ended before `moment`.
+    pub fn bound_before(&self, moment: Moment) -> bool {
+        self.entries
             .iter()
             .any(|e| e.binds && !e.only_after_cut && e.ended.is_some_and(|end| end < moment))
     }
 
     pub fn power_cut(&mut self) {
-        for entry in &mut self.0 {
+        for entry in &mut self.entries {
             entry.binds = false;
             entry.only_after_cut = false;
         }

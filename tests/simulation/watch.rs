@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use hast::engine::{Owner, Range};
 use hast::layout::Metadata;
 
+use crate::dialect;
 use crate::disk::{Disk, SECTOR, sectors};
 use crate::oracle::Rule;
 use crate::world::World;
@@ -26,7 +27,9 @@ impl World {
         if connected {
             let from_peer = driver.from_peer;
             let session = driver.connection().unwrap_or(0);
-            self.oracle.connected(node, session, from_peer, peer_lives);
+            let disks = [&self.nodes[0].disk, &self.nodes[1].disk];
+            let how = (from_peer, peer_lives);
+            self.oracle.connected(node, session, how, disks);
         } else {
             let disks = [&self.nodes[0].disk, &self.nodes[1].disk];
             self.oracle.disconnected(node, disks);
@@ -35,7 +38,8 @@ impl World {
 
     /// Compares the copies where the engine says that they are equal.
     pub fn observe_copies(&mut self, node: usize) {
-        let window = self.profile.window;
+        // The last piece begun may be longer than what was left of the window.
+        let window = self.profile.window + self.profile.piece - SECTOR;
         let peer_lives = self.peer_lives(node);
         let Some(driver) = self.nodes[node].primary() else {
             return;
@@ -79,8 +83,8 @@ impl World {
     /// come to be in step.
     pub fn observe_counters(&mut self, node: usize, ours: &Metadata) {
         let theirs = self.nodes[1 - node].disk.metadata();
-        let crosswise = ours.localcnt == theirs.remotecnt && ours.remotecnt == theirs.localcnt;
-        let falls = ours.localcnt < self.nodes[node].disk.metadata().localcnt;
+        let crosswise = dialect::in_step(ours, theirs);
+        let falls = dialect::forgets_alone(self.nodes[node].disk.metadata(), ours);
         if self.profile.extension || !crosswise || !falls {
             return;
         }
@@ -94,9 +98,9 @@ impl World {
     /// A primary that leant on its peer stores that it does no longer: it has what the peer did alone, even
     /// if the peer never hears of it.
     pub fn observe_mark(&mut self, node: usize, ours: &Metadata) {
-        let marked = self.nodes[node].disk.metadata().inconsistent.is_some();
+        let marked = !dialect::claims(self.nodes[node].disk.metadata());
         let connected = self.oracle.sessions[node].is_some();
-        if marked && ours.inconsistent.is_none() && connected {
+        if marked && dialect::claims(ours) && connected {
             self.oracle.has_everything(node);
         }
     }
@@ -168,7 +172,9 @@ impl World {
 
     fn check_equal(&mut self, node: usize, extent: usize) {
         let disks: [&Disk; 2] = [&self.nodes[0].disk, &self.nodes[1].disk];
-        if disks[1 - node].is_marked(extent) {
+        let [ours, theirs] = [node, 1 - node].map(|n| disks[n].metadata());
+        let silent = self.profile.extension && !dialect::maps_speak(ours, theirs);
+        if silent || disks[1 - node].is_marked(extent) {
             return;
         }
         let (offset, length) = self.nodes[node].geometry.range_of(extent as u64);

@@ -26,6 +26,12 @@ impl World {
         if busy || !ready {
             return;
         }
+        // Now and then whoever uses the device lets go of it.
+        let open = self.oracle.waiting(node) > 0 || self.rng.u8(..64) > 0;
+        self.set_open(node, open);
+        if !open {
+            return;
+        }
         let burst = self.rng.usize(1..=1 + depth / 4);
         for _ in 0..burst {
             let request = self.request();
@@ -67,6 +73,7 @@ impl World {
 
     /// Reads everything once, for the oracle to compare.
     pub fn read_everything(&mut self, node: usize) {
+        self.set_open(node, true);
         let id = self.next_request;
         self.next_request += 1;
         let range = Range::new(0, self.profile.sectors() as u64 * SECTOR);

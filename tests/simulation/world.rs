@@ -12,8 +12,8 @@ use nix::errno::Errno;
 use crate::disk::sectors;
 use crate::network::{Connection, Message, Time};
 use crate::node::{Job, Node, Work, Worker};
-use crate::oracle::{Oracle, Rule, Violation};
-use crate::profile::Profile;
+use crate::oracle::{Checked, Oracle, Rule, Violation};
+use crate::profile::{self, Profile};
 use crate::sabotage::{Sabotage, Saboteur};
 
 /// How long a request may take in all. The longest waits add up to: a silent connection, then the
@@ -64,6 +64,14 @@ pub enum Happening {
     NetworkUp,
     /// A node is given its permit to go on alone, or it runs out.
     Permit { node: usize },
+    /// The cache of a node lets go of what is clean.
+    Evict { node: usize },
+    /// An operator tries again to make a node the primary, so many times more.
+    TakeOver {
+        node: usize,
+        promotion: engine::primary::Promotion,
+        left: u8,
+    },
 }
 
 /// All there is.
@@ -91,6 +99,8 @@ pub struct World {
     pub split: bool,
     /// No more harm is done.
     pub calm: bool,
+    /// When somebody decides between two nodes that do not become equal by themselves.
+    pub decide_at: Option<Time>,
     /// Which node operators want as the primary.
     pub favourite: usize,
     /// The judge.
@@ -100,11 +110,20 @@ pub struct World {
     trace: Option<Vec<String>>,
 }
 
+/// How a run went.
+#[derive(Debug)]
+pub struct Played {
+    pub violation: Option<Violation>,
+    pub checked: Checked,
+    pub trace: Vec<String>,
+}
+
 impl World {
     /// The world of a seed.
     pub fn new(seed: u64, sabotage: Option<Sabotage>, tracing: bool) -> Self {
         let mut rng = Rng::with_seed(seed);
-        let mut profile = Profile::draw(seed, &mut rng);
+        let (kind, strict) = profile::wanted();
+        let mut profile = Profile::draw(seed, kind, &mut rng);
         if sabotage == Some(Sabotage::FlushOvertakes) {
             // In the other modes nothing is acknowledged that a flush could overtake.
             profile.replication = Replication::Memsync;
@@ -122,8 +141,9 @@ impl World {
             network_up: true,
             split: false,
             calm: false,
+            decide_at: None,
             favourite: rng.usize(..2),
-            oracle: Oracle::new(profile.sectors()),
+            oracle: Oracle::new(profile.sectors(), strict),
             saboteur: Saboteur::new(sabotage),
             trace: tracing.then(Vec::new),
             rng,
@@ -143,11 +163,15 @@ impl World {
     }
 
     /// Plays the run to its end.
-    pub fn run(mut self) -> (Option<Violation>, Vec<String>) {
+    pub fn run(mut self) -> Played {
         let harm = self.profile.duration;
         while self.now < harm && self.step() {}
         self.conclude();
-        (self.oracle.violation, self.trace.unwrap_or_default())
+        Played {
+            violation: self.oracle.violation,
+            checked: self.oracle.checked,
+            trace: self.trace.unwrap_or_default(),
+        }
     }
 
     /// Lets time pass until `until`, or until `done`.
@@ -253,6 +277,12 @@ impl World {
             Happening::PowerOn { node } => self.power_on(node),
             Happening::NetworkUp => self.network_up = true,
             Happening::Permit { node } => self.change_permit(node),
+            Happening::Evict { node } => self.evict(node),
+            Happening::TakeOver {
+                node,
+                promotion,
+                left,
+            } => self.insist(node, promotion, left),
         }
     }
 
@@ -265,16 +295,17 @@ impl World {
     pub fn begin(&mut self, node: usize, work: Work) {
         self.sequence += 1;
         let job = self.sequence;
-        let rate = if self.calm {
+        let faults = &self.profile.faults[node];
+        let fails = !self.calm && faults.strikes(&work, self.now, &mut self.rng);
+        let gives_up = fails && faults.gives_up && matches!(work, Work::Flush(_));
+        let stall = if self.calm {
             0
         } else {
-            self.profile.disk_faults[node]
+            faults.stall(&mut self.rng)
         };
-        let fails = rate > 0 && self.rng.u32(..10_000) < rate;
         if fails {
             self.note(|| format!("node {node} disk fault: {work:?}"));
-            self.nodes[node].faulted = true;
-            self.oracle.faulted();
+            self.oracle.faulted(node);
         }
         let unflushed = self.saboteur.unflushed(&work);
         self.nodes[node].jobs.insert(
@@ -283,17 +314,24 @@ impl World {
                 work,
                 begun: self.oracle.step(),
                 fails,
+                gives_up,
                 unflushed,
             },
         );
-        let delay = self.profile.disk_delay(node, &mut self.rng);
+        let delay = self.profile.disk_delay(node, &mut self.rng) + stall;
         self.after(delay, Happening::JobDone { node, job });
     }
 
     fn job_done(&mut self, node: usize, number: u64) {
-        let Some(job) = self.nodes[node].jobs.remove(&number) else {
+        let Some(mut job) = self.nodes[node].jobs.remove(&number) else {
             return;
         };
+        if job.fails {
+            self.failed(node, &mut job);
+        }
+        if matches!(job.work, Work::Metadata(..) | Work::Agree(..)) {
+            self.nodes[node].record_fails = job.fails;
+        }
         self.nodes[node].carry_out(&job, &mut self.rng);
         let outcome = if job.fails { Err(Errno::EIO) } else { Ok(()) };
         match &job.work {
@@ -319,6 +357,9 @@ impl World {
                 self.feed_primary(node, engine::primary::Event::MapWritten(ticket, outcome));
             }
             Work::Metadata(ticket, _) => {
+                if !job.fails && self.nodes[node].secondary().is_some() {
+                    self.joined(node);
+                }
                 self.feed_primary(
                     node,
                     engine::primary::Event::MetadataWritten(ticket, outcome),
@@ -334,6 +375,50 @@ impl World {
                 self.let_successor_in(node);
             }
         }
+    }
+
+    /// An operation ends in an error.
+    fn failed(&mut self, node: usize, job: &mut Job) {
+        self.nodes[node].last_fault = self.oracle.step();
+        self.oracle.faulted(node);
+        if self.profile.torn {
+            self.nodes[node].tear(job, &mut self.rng);
+        }
+        if job.gives_up {
+            // Read back for a while, and time enough to be told.
+            let delay = self.rng.u64(1_000..=1_000_000);
+            self.after(delay, Happening::Evict { node });
+        }
+    }
+
+    /// The cache of a node lets go of what a failed flush gave up.
+    pub fn evict(&mut self, node: usize) {
+        let sectors = self.nodes[node].disk.given_up();
+        if sectors.is_empty() {
+            return;
+        }
+        self.note(|| {
+            format!("node {node}: sectors {sectors:?} are as they were before a flush that failed")
+        });
+        self.nodes[node].disk.evict();
+        let excused = self.unseen_by(node);
+        self.oracle.evicted(&sectors, excused);
+    }
+
+    /// For which nodes it is excused that the cache of one lost what was not flushed.
+    fn unseen_by(&mut self, node: usize) -> [bool; 2] {
+        let leant_on = self.nodes[1 - node].leans_on_peer();
+        let recording = self.nodes[node].record_fails
+            || self.nodes[node]
+                .jobs
+                .values()
+                .any(|job| matches!(job.work, Work::Metadata(..)));
+        let alone = self.oracle.complete_since[node].is_none();
+        let is_primary = self.nodes[node].role == hast::terms::Role::Primary;
+        let mut excused = [false; 2];
+        excused[node] = recording || leant_on || (is_primary && alone);
+        excused[1 - node] = leant_on;
+        excused
     }
 
     fn local_done(&mut self, node: usize, operation: Operation, outcome: Outcome) {

@@ -259,3 +259,176 @@ fn what_can_not_be_made_leaves_everything_as_it_was() {
         assert!(fs::read(&path).expect("readable") == before);
     }
 }
+
+/// Metadata with a record and base's part that differ with the number.
+fn numbered(metadata: &Metadata, number: u64) -> Metadata {
+    let generation = crate::layout::Generation::new(number);
+    Metadata {
+        resuid: 7,
+        localcnt: number,
+        prevrole: Role::Primary,
+        record: Record {
+            own: generation,
+            lacks: number.is_multiple_of(2),
+            ..Record::default()
+        },
+        ..metadata.clone()
+    }
+}
+
+/// A component of `disk1` to which the metadata of these numbers were stored, one after the other, and
+/// what its first 4096 bytes were after each.
+fn stored(numbers: &[u64]) -> (TempDir, PathBuf, Vec<Metadata>, Vec<Vec<u8>>) {
+    let (directory, path) = file_of(16 * MIB);
+    let made = create(&path, "disk1", CreateOptions::default()).expect("created");
+    let mut blocks = Vec::new();
+    let metadata: Vec<_> = numbers
+        .iter()
+        .map(|number| numbered(&made.metadata, *number))
+        .collect();
+    for metadata in &metadata {
+        made.component
+            .write_metadata_durably(metadata)
+            .expect("stored");
+        blocks.push(fs::read(&path).expect("readable")[..METADATA_SIZE].to_vec());
+    }
+    (directory, path, metadata, blocks)
+}
+
+fn overwrite(path: &Path, at: usize, bytes: &[u8]) {
+    use std::os::unix::fs::FileExt;
+    let file = File::options().write(true).open(path).expect("open");
+    file.write_all_at(bytes, at as u64).expect("written");
+}
+
+#[test]
+fn the_record_is_there_at_the_next_opening_and_survives_a_slot() {
+    let (_directory, path, metadata, blocks) = stored(&[1, 2, 3]);
+    let prepared = open_for_use(&path, "disk1").expect("opened");
+    assert_eq!(
+        (&prepared.metadata, prepared.found),
+        (&metadata[2], Found::Record)
+    );
+    assert_eq!(
+        prepared.component.read_metadata().as_ref(),
+        Ok(&metadata[2])
+    );
+    drop(prepared);
+
+    // The newer slot was cut short: base's part is what the older one says, or was before it.
+    overwrite(&path, 0, &blocks[1]);
+    let slots: [&[u8]; 2] = [3072, 3584].map(|at| &blocks[2][at..at + 512]);
+    let newer = usize::from(slots[1] != &blocks[1][3584..]);
+    overwrite(&path, 3072 + 512 * newer, &slots[newer][..100]);
+    let prepared = open_for_use(&path, "disk1").expect("opened");
+    assert_eq!(
+        (&prepared.metadata, prepared.found),
+        (&metadata[1], Found::Record)
+    );
+}
+
+#[test]
+fn a_base_part_that_a_power_cut_kept_back_is_written_at_the_next_opening() {
+    let (_directory, path, metadata, blocks) = stored(&[1, 2]);
+    overwrite(&path, 0, &blocks[0][..512]);
+    let looked = Component::open(&path, Access::ReadOnly).expect("opened");
+    let examined = looked.examine_metadata();
+    assert_eq!(examined, Ok((metadata[1].clone(), Found::Record)));
+    let error = looked
+        .confirm_metadata(&metadata[1])
+        .expect_err("not all of it");
+    assert_eq!(error.kind(), &DiskErrorKind::NotKept);
+    let now = fs::read(&path).expect("readable");
+    assert!(now[..512] == blocks[0][..512], "looking writes nothing");
+    let prepared = open_for_use(&path, "disk1").expect("opened");
+    assert_eq!(
+        (&prepared.metadata, prepared.found),
+        (&metadata[1], Found::Record)
+    );
+    assert!(fs::read(&path).expect("readable")[..METADATA_SIZE] == blocks[1]);
+    prepared
+        .component
+        .confirm_metadata(&metadata[1])
+        .expect("kept");
+}
+
+#[test]
+fn metadata_that_somebody_else_wrote_voids_the_record() {
+    let (_directory, path, metadata, _) = stored(&[1, 2]);
+    let other = numbered(&metadata[0], 9);
+    overwrite(&path, 0, &other.encode().expect("fits")[..512]);
+    let mut prepared = open_for_use(&path, "disk1").expect("opened");
+    assert_eq!(prepared.found, Found::Void);
+    assert_eq!(
+        (prepared.metadata.localcnt, &prepared.metadata.record),
+        (9, &Record::of_base(7))
+    );
+    prepared.metadata.record.lacks = true;
+    prepared
+        .component
+        .write_metadata(&prepared.metadata)
+        .expect("stored");
+    let metadata = prepared.metadata.clone();
+    drop(prepared);
+    let prepared = open_for_use(&path, "disk1").expect("opened");
+    assert_eq!(
+        (prepared.metadata, prepared.found),
+        (metadata, Found::Record)
+    );
+}
+
+#[test]
+fn a_lost_record_is_said_and_made_anew() {
+    let (_directory, path, metadata, _) = stored(&[1]);
+    overwrite(&path, 3500, &[0xA5; 200]);
+    let prepared = open_for_use(&path, "disk1").expect("opened");
+    assert_eq!(prepared.found, Found::Damaged);
+    let lost = Record {
+        lacks: true,
+        ..Record::default()
+    };
+    assert_eq!(prepared.metadata.record, lost);
+    assert_eq!(prepared.metadata.localcnt, 1, "base's part is intact");
+    let text = prepared.found.to_string();
+    assert!(text.contains("'hastctl role primary --force'"), "{text}");
+    prepared
+        .component
+        .write_metadata(&metadata[0])
+        .expect("stored");
+    drop(prepared);
+    let prepared = open_for_use(&path, "disk1").expect("opened");
+    assert_eq!(prepared.found, Found::Record);
+    // Made anew, nothing of it is left.
+    drop(prepared);
+    let made = create(&path, "disk1", CreateOptions::default()).expect("created");
+    assert_eq!(made.component.read_metadata(), Ok(made.metadata));
+}
+
+#[test]
+fn one_write_of_the_metadata_touches_one_sector() {
+    let (_directory, _path, _, blocks) = stored(&[1, 2, 3, 4, 5]);
+    for pair in blocks.windows(2) {
+        let sectors = pair[0].chunks(512).zip(pair[1].chunks(512));
+        let changed: Vec<_> = sectors
+            .enumerate()
+            .filter(|(_, (old, new))| old != new)
+            .map(|(index, _)| index)
+            .collect();
+        assert!(changed == [0, 6] || changed == [0, 7], "{changed:?}");
+    }
+}
+
+#[test]
+fn the_longest_name_has_room_for_a_record() {
+    let (_directory, path) = file_of(16 * MIB);
+    let name = "n".repeat(254);
+    let made = create(&path, &name, CreateOptions::default()).expect("created");
+    let metadata = numbered(&made.metadata, 3);
+    made.component.write_metadata(&metadata).expect("stored");
+    drop(made);
+    let prepared = open_for_use(&path, &name).expect("opened");
+    assert_eq!(
+        (prepared.metadata, prepared.found),
+        (metadata, Found::Record)
+    );
+}

@@ -539,8 +539,8 @@ fn a_component_used_for_the_first_time_joins() {
 fn a_counter_that_no_node_reaches_is_refused() {
     for which in 0..4 {
         for (counter, refused) in [
-            (COUNTER_LIMIT - 1, false),
-            (COUNTER_LIMIT, true),
+            (NUMBER_LIMIT - 1, false),
+            (NUMBER_LIMIT, true),
             (u64::MAX, true),
         ] {
             let mut primary = hello(&at(5), false, false);

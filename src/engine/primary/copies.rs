@@ -6,8 +6,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use super::{Action, Direction, Holder, Notice, Primary, Progress, Sent};
-use crate::engine::{Command, MAX_REQUEST, Operation, Outcome, Owner, PeerState, Range};
+use super::{Action, Direction, DisconnectReason, Holder, Notice, Primary, Progress, Sent};
+use crate::engine::{Command, Operation, Outcome, Owner, PeerNote, Range};
 
 /// How long an extent that could not be copied is left alone, in milliseconds: a disk that fails is
 /// not helped by haste, and one that recovers should not wait for long.
@@ -61,6 +61,8 @@ struct Extent {
 #[derive(Debug)]
 pub(super) struct Copies {
     window: u64,
+    /// The longest piece, in bytes.
+    piece: u64,
     in_flight: u64,
     extents: BTreeMap<u64, Extent>,
     pieces: BTreeMap<u64, Piece>,
@@ -79,13 +81,14 @@ pub(super) struct Copies {
 }
 
 impl Copies {
-    pub(super) fn new(window: u64) -> Self {
+    pub(super) fn new(window: u64, piece: u64) -> Self {
         Self {
-            window: window.max(MAX_REQUEST),
+            window: window.max(piece),
+            piece,
             in_flight: 0,
             extents: BTreeMap::new(),
             pieces: BTreeMap::new(),
-            next_piece: super::agreement::BARRIER + 1,
+            next_piece: super::barrier::BARRIER + 1,
             wanted: VecDeque::new(),
             failed: BTreeSet::new(),
             broken: BTreeSet::new(),
@@ -169,30 +172,37 @@ impl Primary {
         }
     }
 
-    /// Tells a peer that can be told that it lacks something. Not while this node leans on it: neither
-    /// could be promoted then. What the peer lacks meanwhile was written after the last flush that was
-    /// acknowledged, and none is until it has it: copying that breaks no order that was promised.
-    pub(super) fn tell_inconsistent(&mut self, actions: &mut Vec<Action>) {
-        let state = PeerState::Inconsistent;
-        let Some(peer) = self.together().copied() else {
+    /// Tells a peer that can be told that it lacks something, before anything is copied to it. Not while this
+    /// node leans on it: neither could be promoted then. What the peer lacks meanwhile was written after the
+    /// last flush that was acknowledged, and none is until it has it: copying that breaks no order that was
+    /// promised.
+    pub(super) fn tell_lacking(&mut self, actions: &mut Vec<Action>) {
+        if self.map.behind().is_empty() || self.leans_on_peer() || self.together().is_none() {
+            return;
+        }
+        self.peer_lacks = true;
+        let Some(peer) = self.peer_mut().filter(|peer| !peer.lacks && !peer.telling) else {
             return;
         };
-        if self.map.behind().is_empty() || (self.leans_on_peer() && !peer.failed) {
-            return;
+        peer.telling = true;
+        let seq = self.take_seq(Sent::Lacking);
+        let note = PeerNote::Lacking;
+        actions.push(Action::Tell { seq, note });
+    }
+
+    pub(super) fn lacking_told(&mut self, outcome: Outcome, actions: &mut Vec<Action>) {
+        if outcome.is_err() {
+            return self.leave(DisconnectReason::PeerCannotStore, actions);
         }
-        self.peer_inconsistent = true;
-        if !peer.extension || self.told == Some(state) {
-            return;
+        if let Some(peer) = self.peer_mut() {
+            peer.telling = false;
+            peer.lacks = true;
         }
-        self.told = Some(state);
-        let seq = self.take_seq(Sent::State(state));
-        let (localcnt, remotecnt) = (self.metadata.get().localcnt, self.metadata.get().remotecnt);
-        actions.push(Action::SendState {
-            seq,
-            state,
-            localcnt,
-            remotecnt,
-        });
+    }
+
+    /// Whether the peer may be copied to: its disk says that it lacks something.
+    fn may_copy_to_peer(&self) -> bool {
+        self.together().is_some_and(|peer| peer.lacks) || self.leans_on_peer()
     }
 
     /// Begins as many pieces as the window has room for.
@@ -209,10 +219,11 @@ impl Primary {
             self.copies.failed.clear();
         }
         let (share, longest) = if self.is_busy() {
+            let longest = PIECE_WHILE_BUSY.min(self.copies.piece);
             let share = self.copies.window / SHARE_WHILE_BUSY;
-            (share.max(PIECE_WHILE_BUSY), PIECE_WHILE_BUSY)
+            (share.max(longest), longest)
         } else {
-            (self.copies.window, MAX_REQUEST)
+            (self.copies.window, self.copies.piece)
         };
         while self.copies.in_flight < share {
             let Some(extent) = self.extent_to_continue().or_else(|| self.extent_to_begin()) else {
@@ -246,7 +257,9 @@ impl Primary {
         let extent = match chosen {
             Some(extent) => extent,
             None if self.is_stopping() => return None,
-            None if self.map.behind().is_empty() => self.next_of(Direction::FromPeer)?,
+            None if self.map.behind().is_empty() || !self.may_copy_to_peer() => {
+                self.next_of(Direction::FromPeer)?
+            }
             None => self
                 .next_of(Direction::ToPeer)
                 .or_else(|| self.next_of(Direction::FromPeer))?,
@@ -398,10 +411,8 @@ impl Primary {
                 if let Some(copying) = self.copies.extents.get_mut(&extent) {
                     copying.failed = true;
                 }
-                if direction == Direction::ToPeer
-                    && let Some(peer) = self.together_mut()
-                {
-                    peer.failed = true;
+                if direction == Direction::ToPeer {
+                    self.peer_failed();
                 }
                 self.end_piece(id, actions);
             }
@@ -456,7 +467,7 @@ impl Primary {
         if extent.direction == Direction::FromPeer {
             self.wake_waiting_copy(actions);
         } else if behind == 0 {
-            // Flushes, see `tell_inconsistent`.
+            // Flushes, see `tell_lacking`.
             self.wake_waiting_peer(actions);
         }
     }

@@ -1,5 +1,5 @@
-//! Flushes: acknowledged when every copy in use flushed. One that both copies carried out is a
-//! barrier: what was written before it is durable on both sides.
+//! Flushes: acknowledged when every copy in use flushed. One that this node carries out alone counts as done
+//! alone where it makes safe what no point covers.
 
 use super::requests::{Side, Stage};
 use super::{Action, Primary};
@@ -13,14 +13,13 @@ impl Primary {
             self.wait_for_peer(id);
             return;
         }
-        if self.is_storing() {
+        if self.is_meeting() {
             self.waiting_link.push_back(id);
             return;
         }
         let mode = self.replication;
         let none = Range::new(0, 0);
         let remote = self.send_to_peer(id, Command::Flush, none, mode, actions);
-        let epoch = (remote == Side::Outstanding).then(|| self.map.begin_barrier());
         actions.push(Action::FlushLocal(Operation {
             owner: Owner::Request(id),
             part: 0,
@@ -30,7 +29,6 @@ impl Primary {
             pending.stage = Stage::Running;
             pending.local = Side::Outstanding;
             pending.remote = remote;
-            pending.epoch = epoch;
         }
     }
 
@@ -56,9 +54,6 @@ impl Primary {
             (_, Side::Done) if self.lacks_peer_what_it_leads() => self.wait_for_peer(id),
             (Side::Done, Side::Done | Side::Failed(Errno::EOPNOTSUPP)) => {
                 // A peer without a volatile cache has nothing to flush.
-                if let Some(epoch) = pending.epoch {
-                    self.map.end_barrier(epoch);
-                }
                 self.finish(id, Ok(()), actions);
             }
             (Side::Failed(_), Side::Done) if peer_is_truth => self.finish(id, Ok(()), actions),
@@ -67,13 +62,9 @@ impl Primary {
             }
             (_, _) if peer_is_truth || self.is_held(id) => self.again(id, actions),
             // The peer is away. Did it leave with something that only this flush makes safe?
-            (_, _) if self.unconfirmed => {
-                let generation = self.raise();
-                self.finish_after(id, generation, actions);
-            }
-            (_, _) if self.raised => {
-                let generation = self.raise_generation;
-                self.finish_after(id, generation, actions);
+            (_, _) if self.uncovered || self.alone => {
+                let revision = self.go_alone();
+                self.finish_after(id, revision, actions);
             }
             (_, _) => self.finish(id, Ok(()), actions),
         }

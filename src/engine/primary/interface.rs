@@ -1,8 +1,11 @@
 //! What a primary engine is told, what it asks for, and what it can say about itself.
 
-use crate::engine::{MapSector, Operation, Outcome, PeerState, Range, Request};
+use crate::engine::meeting::{Party, Refusal, Source};
+use crate::engine::{MapSector, Operation, Outcome, PeerNote, Range, Request};
+
+pub use crate::engine::meeting::Hello;
 use crate::layout::activemap::Bitmap;
-use crate::layout::{Geometry, Metadata};
+use crate::layout::{Geometry, Metadata, Standing};
 use crate::terms::Replication;
 
 /// What a primary starts from.
@@ -18,10 +21,16 @@ pub struct Start {
     pub replication: Replication,
     /// How many bytes of synchronisation may be in flight.
     pub window: u64,
+    /// The longest piece of a synchronisation, in bytes; at most [`crate::engine::MAX_REQUEST`].
+    pub piece: u64,
     /// How long a request may wait for a peer that holds the only current copy, in milliseconds.
     pub patience: u64,
+    /// How long what was written stays uncovered by a point, in milliseconds.
+    pub point_interval: u64,
     /// A random number, not 0: the resuid should this node have to invent one.
     pub fresh_resuid: u64,
+    /// A random number: what generations are drawn from.
+    pub entropy: u64,
     /// Why the component may be promoted although it is inconsistent.
     pub promotion: Promotion,
 }
@@ -40,50 +49,35 @@ pub enum Promotion {
 /// Why a component may not be promoted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PromotionRefused {
-    /// Extents marked here wait to be copied from the peer.
+    /// It is a mixture of two times, or older than what the other node has.
     #[error(
-        "the component is inconsistent: {bytes} bytes must still be copied from the other node; \
+        "the component lacks data that the other node has: {bytes} bytes or more must still be copied from it; \
          make that node primary and let it finish, or lose them with 'role primary --force'"
     )]
-    Stale {
+    Lacking {
         /// How many bytes the marked extents hold.
         bytes: u64,
     },
-    /// A synchronisation onto this component was interrupted.
+    /// A counter that no node reaches.
     #[error(
-        "the component is inconsistent: its synchronisation from the other node did not finish; \
-         make that node primary and let it finish, or use what is here with 'role primary --force'"
+        "the component's metadata is damaged: a counter is 2^63 or more; make the component anew with \
+         'hastctl create' and let the other node copy everything to it"
     )]
-    Unfinished,
-}
-
-/// What the primary says in the second message of the handshake.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Hello {
-    /// The data set's number.
-    pub resuid: u64,
-    /// How often this node's data moved on without the other.
-    pub localcnt: u64,
-    /// The last `localcnt` known of the other.
-    pub remotecnt: u64,
-    /// Nothing was ever written.
-    pub virgin: bool,
+    Counter,
 }
 
 /// What the secondary answered, after its data size and extent size were found to agree.
 #[derive(Debug)]
 pub struct Answer {
-    /// The secondary's counters.
-    pub localcnt: u64,
-    /// See `localcnt`.
-    pub remotecnt: u64,
+    /// Its component; the record means nothing without the extension.
+    pub standing: Standing,
     /// It was freshly created.
     pub virgin: bool,
-    /// Who is the source.
-    pub source: crate::engine::handshake::Source,
+    /// Who is the source, as it says.
+    pub source: Source,
     /// Its activemap; `None` when it sent none.
     pub map: Option<Bitmap>,
-    /// It understands [`PeerState`] messages.
+    /// It understands [`PeerNote`]s and has told its record.
     pub extension: bool,
     /// It understands memsync (protocol version 2); otherwise writes are fullsync.
     pub memsync: bool,
@@ -109,6 +103,10 @@ pub enum Event {
     Meet,
     /// The peer agreed.
     Connected(Box<Answer>),
+    /// The peer refused, and said how its component stands. The connection is over, too.
+    Refused(Box<Standing>),
+    /// Whether somebody has the device open; nobody until told.
+    Opened(bool),
     /// The connection is gone (also after [`Action::Disconnect`], and when a handshake failed).
     Disconnected,
     /// A write of map sectors ended.
@@ -149,16 +147,12 @@ pub enum Action {
         /// Ask for the early acknowledgement.
         memsync: bool,
     },
-    /// Send a state message; answered like a request.
-    SendState {
+    /// Tell the peer something of the two copies; answered like a request.
+    Tell {
         /// The message's number.
         seq: u64,
         /// What to say.
-        state: PeerState,
-        /// This node's counter (or, for `Ahead`, the value the peer's own is raised to).
-        localcnt: u64,
-        /// The peer's counter as this node knows it.
-        remotecnt: u64,
+        note: PeerNote,
     },
     /// Write these sectors of the map, durably, and say [`Event::MapWritten`].
     WriteMap(u64, Vec<MapSector>),
@@ -170,7 +164,7 @@ pub enum Action {
     /// for a request (possibly much later, as in async), and by itself for the engine's own.
     Release(crate::engine::Owner),
     /// The second message of the handshake may go out.
-    Hello(Hello),
+    Hello(Box<Hello>),
     /// Close the connection and open a new one.
     Disconnect(DisconnectReason),
     /// Something the administrator may want to know, or a hook wants to hear.
@@ -188,12 +182,12 @@ pub enum DisconnectReason {
     /// What the handshake demands could not be stored.
     #[error("this node could not store its activemap or its metadata; look at its disk")]
     CannotStore,
-    /// Its component was created anew, while this node counted on what the old one had.
-    #[error(
-        "the other node's component was created anew, but this node lacks data that only the old one had; \
-         'hastctl role init' and 'role primary --force' go on without that data"
-    )]
-    PeerForgot,
+    /// The peer is not one to go on with.
+    #[error("this node cannot go on with the other: {0}")]
+    Unfit(#[from] Refusal),
+    /// This node is superseded, and meets nobody any more.
+    #[error("this node is superseded: the other went on as primary")]
+    Superseded,
     /// The peer could not set its state.
     #[error("the other node could not store its metadata; look at its disk")]
     PeerCannotStore,
@@ -220,6 +214,14 @@ pub enum Notice {
     LocalStale,
     /// Requests that need the peer fail: it holds the only current copy and is away.
     PeerNeeded,
+    /// The other node went on as primary with data of its own: everything asked here fails from now on, until
+    /// the device is closed (hook `superseded`).
+    Superseded {
+        /// How many requests were not acknowledged and fail.
+        requests: u64,
+    },
+    /// An older image of a component was put back: everything is copied.
+    OlderImage(Party),
     /// Changes wait: the peer does not have them, and this node has no permit to go on alone.
     Held,
 }
@@ -240,8 +242,10 @@ pub struct Status {
     pub connected: bool,
     /// The peer has everything acknowledged: connected, nothing behind, nothing stale, state confirmed.
     pub up_to_date: bool,
-    /// The peer, connected or not, is of no one moment: it was left, or is, in the middle of a copy.
-    pub peer_inconsistent: bool,
+    /// The peer, connected or not, lacks something: it was left, or is, in the middle of a copy.
+    pub peer_lacks: bool,
+    /// The other node went on as primary: this one only waits for its device to be closed.
+    pub superseded: bool,
     /// Bytes of extents that the peer lacks.
     pub behind: u64,
     /// Bytes of extents that this node lacks.

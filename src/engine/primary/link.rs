@@ -1,22 +1,23 @@
 //! Meeting the peer and losing it.
 //!
 //! ```text
-//! Apart --Meet--> Introducing --Connected--> Storing --stored--> Together
-//!   ^                 |  moved on meanwhile     |                   |
-//!   |                 +------> Leaving <--------+                   |
-//!   +--------------Disconnected, from anywhere----------------------+
+//! Apart --Meet--> Introducing --Connected--> Meeting --its point is made--> Together
+//!   ^                 |  moved on meanwhile     |                               |
+//!   |                 +------> Leaving <--------+                               |
+//!   +--------------Disconnected, from anywhere----------------------------------+
 //! ```
 //!
-//! Invariants: the resuid is on the disk before the peer hears of it; the merged map is before the
-//! peer's own may be cleared, which its first request allows it to do.
+//! Invariants: all that the peer hears of is on this disk before it hears of it; the merged map is before the
+//! peer's own may be cleared, which the meeting's point allows it to do; a primary whose device is open, or
+//! that holds requests, never becomes the target of newer data.
 
-use super::agreement::Agreement;
 use super::requests::{Side, Stage};
-use super::{Action, Ahead, Answer, DisconnectReason, Hello, Notice, Primary, Sent};
-use crate::engine::handshake::Source;
-use crate::engine::metadata_log::{Generation, Written};
+use super::{Action, Answer, DisconnectReason, Hello, Notice, Primary, Sent};
+use crate::engine::base;
+use crate::engine::meeting::{self, Agreement, Party, Refusal, Scope, Source, Verdict};
+use crate::engine::points::Copy;
 use crate::engine::{Command, Outcome, Owner};
-use crate::layout::Inconsistent;
+use crate::layout::Standing;
 
 /// What is known of a connected peer.
 #[derive(Debug, Clone, Copy)]
@@ -27,24 +28,22 @@ pub(super) struct Peer {
     pub localcnt: u64,
     /// Its remotecnt at the handshake.
     pub remotecnt: u64,
-    /// It failed a write, and has marked itself inconsistent.
-    pub failed: bool,
+    /// It has stored that it lacks something; one that cannot be told needs not.
+    pub lacks: bool,
+    /// That it lacks something was told, and is not answered.
+    pub telling: bool,
+    /// How many changes it failed in this connection.
+    pub failures: u64,
 }
 
 /// How near the peer is.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) enum Link {
     Apart,
-    /// The counters go out once they are on the disk.
-    Introducing {
-        generation: Generation,
-        hello: Option<Hello>,
-    },
-    /// What the handshake decided is being stored.
-    Storing {
-        peer: Peer,
-        generation: Generation,
-    },
+    /// What this node says of itself goes out once it is on the disk.
+    Introducing(Option<Box<Hello>>),
+    /// What the two decided is being stored, as their first point.
+    Meeting(Peer),
     Together(Peer),
     /// The connection is to be closed.
     Leaving,
@@ -58,15 +57,16 @@ impl Primary {
         }
     }
 
-    pub(super) fn together_mut(&mut self) -> Option<&mut Peer> {
+    /// The peer, also while the two still make the point of their meeting.
+    pub(super) fn peer_mut(&mut self) -> Option<&mut Peer> {
         match &mut self.link {
-            Link::Together(peer) => Some(peer),
+            Link::Together(peer) | Link::Meeting(peer) => Some(peer),
             _ => None,
         }
     }
 
-    pub(super) fn is_storing(&self) -> bool {
-        matches!(self.link, Link::Storing { .. })
+    pub(super) fn is_meeting(&self) -> bool {
+        matches!(self.link, Link::Meeting(_))
     }
 
     pub(super) fn leave(&mut self, reason: DisconnectReason, actions: &mut Vec<Action>) {
@@ -74,171 +74,217 @@ impl Primary {
             actions.push(Action::Disconnect(reason));
         }
         if !matches!(self.link, Link::Apart | Link::Together(_)) {
+            self.making_lost();
             self.link = Link::Leaving;
         }
     }
 
-    pub(super) fn meet(&mut self) {
+    pub(super) fn meet(&mut self, actions: &mut Vec<Action>) {
         if !matches!(self.link, Link::Apart) {
             return;
+        }
+        self.link = Link::Introducing(None);
+        if self.superseded {
+            return self.leave(DisconnectReason::Superseded, actions);
         }
         let fresh = self.fresh_resuid;
         if self.metadata.get().resuid == 0 {
             self.virgin = true;
         }
-        let generation = self.metadata.change(|metadata| {
+        self.metadata.change(|metadata| {
             if metadata.resuid == 0 {
                 metadata.resuid = fresh;
             }
         });
-        self.link = Link::Introducing {
-            generation,
-            hello: None,
-        };
     }
 
-    /// Goes on where something that had to be stored first is stored now.
+    /// Introduces this node once all that it says is stored.
     pub(super) fn advance_link(&mut self, actions: &mut Vec<Action>) {
-        match self.link {
-            Link::Introducing {
-                generation,
-                hello: None,
-                // All of it: a count that the peer hears of must not be forgotten with this worker.
-            } if self.metadata.is_durable(self.metadata.generation()) => {
-                let metadata = self.metadata.get();
-                let hello = Hello {
-                    resuid: metadata.resuid,
-                    localcnt: metadata.localcnt,
-                    remotecnt: metadata.remotecnt,
-                    virgin: self.virgin,
-                };
-                self.link = Link::Introducing {
-                    generation,
-                    hello: Some(hello),
-                };
-                actions.push(Action::Hello(hello));
-            }
-            Link::Storing { peer, generation }
-                if self.map.is_stored() && self.metadata.is_durable(generation) =>
-            {
-                self.come_together(peer, actions);
-            }
-            Link::Apart
-            | Link::Introducing { .. }
-            | Link::Storing { .. }
-            | Link::Together(_)
-            | Link::Leaving => {}
+        // All of it: what the peer hears of must not be forgotten with this worker.
+        if matches!(self.link, Link::Introducing(None))
+            && self.metadata.is_durable(self.metadata.revision())
+        {
+            let hello = Box::new(self.introduction());
+            self.link = Link::Introducing(Some(hello.clone()));
+            actions.push(Action::Hello(hello));
+        }
+    }
+
+    fn standing(&self) -> Standing {
+        Standing::from(self.metadata.get())
+    }
+
+    fn introduction(&self) -> Hello {
+        Hello {
+            standing: self.standing(),
+            virgin: self.virgin,
+            holds: self.open || !self.requests.is_empty(),
+            leans: self.leans_on_peer(),
         }
     }
 
     pub(super) fn connected(&mut self, answer: &Answer, actions: &mut Vec<Action>) {
-        let Link::Introducing {
-            hello: Some(hello), ..
-        } = self.link
-        else {
+        let Link::Introducing(Some(hello)) = &self.link else {
             return self.leave(DisconnectReason::MovedOn, actions);
         };
-        let peer = Peer {
-            extension: answer.extension,
-            memsync: answer.memsync,
-            localcnt: answer.localcnt,
-            remotecnt: answer.remotecnt,
-            failed: false,
+        if hello.standing != self.standing() {
+            return self.leave(DisconnectReason::MovedOn, actions);
+        }
+        // As it is now: the device may have been opened or closed meanwhile.
+        let now = self.introduction();
+        let verdict = if answer.extension {
+            meeting::decide(&now, &answer.standing, true)
+        } else {
+            by_base(&now, answer.source)
         };
-        let generation = match answer.source {
-            Source::Primary if self.peer_forgot(answer) => {
-                return self.leave(DisconnectReason::PeerForgot, actions);
+        match verdict {
+            Ok(agreement) if agreement.source == answer.source => {
+                self.meet_as_agreed(&now, answer, agreement, actions);
             }
-            Source::Primary => self.merge_as_source(&hello, answer),
-            Source::Secondary if self.metadata.get().localcnt != hello.localcnt => {
-                return self.leave(DisconnectReason::MovedOn, actions);
-            }
-            Source::Secondary => self.merge_as_target(answer),
-        };
-        self.link = Link::Storing { peer, generation };
+            Ok(_) => self.leave(DisconnectReason::MovedOn, actions),
+            Err(Refusal::Superseded) => self.supersede(actions),
+            Err(refusal) => self.leave(DisconnectReason::Unfit(refusal), actions),
+        }
     }
 
-    /// Whether the peer itself lacks what is stale here: it was created anew since, and, this not being
-    /// their first meeting any more, has every extent marked.
-    fn peer_forgot(&self, answer: &Answer) -> bool {
-        let marked = |extent| answer.map.as_ref().is_some_and(|map| map.test(extent));
-        let stale = self.map.stale();
-        !stale.is_empty() && (answer.virgin || stale.iter().any(marked))
+    /// The peer refused, and said how it stands: it may be newer.
+    pub(super) fn refused(&mut self, theirs: &Standing, actions: &mut Vec<Action>) {
+        let Link::Introducing(Some(_)) = &self.link else {
+            return;
+        };
+        match meeting::decide(&self.introduction(), theirs, true) {
+            Err(Refusal::Superseded) => self.supersede(actions),
+            Err(refusal) => self.leave(DisconnectReason::Unfit(refusal), actions),
+            Ok(_) => self.leave(DisconnectReason::MovedOn, actions),
+        }
     }
 
-    /// This node is the source: the peer lacks what either map has marked.
-    fn merge_as_source(&mut self, hello: &Hello, answer: &Answer) -> Generation {
-        if let Some(map) = &answer.map {
-            for extent in map.iter() {
-                self.map.set_behind(extent);
-            }
+    fn meet_as_agreed(
+        &mut self,
+        hello: &Hello,
+        answer: &Answer,
+        agreement: Agreement,
+        actions: &mut Vec<Action>,
+    ) {
+        if let Some(party) = agreement.older {
+            actions.push(Action::Notice(Notice::OlderImage(party)));
         }
-        let fresh = answer.virgin && !hello.virgin;
-        let known = answer.localcnt == hello.remotecnt && answer.remotecnt <= hello.localcnt;
-        if fresh {
-            self.map.everything_behind();
-        }
-        // A peer that gets everything has to know, by the counters, that it lacks something.
-        // One that can be told that it is inconsistent has to for any copy: forced to be primary in the
-        // middle of it, it would else overwrite this node's better copy without a split brain.
-        let lacks = answer.extension && !self.map.behind().is_empty();
-        let floor = if fresh || !known || lacks {
-            answer.remotecnt + 1
+        self.merge(answer, agreement);
+        let theirs = &answer.standing;
+        let behind = !self.map.behind().is_empty();
+        let from_here = agreement.source == Source::Primary;
+        // A peer that is to be copied to has to know, by base's counters, too, that it lacks something.
+        let floor = if from_here && (behind || answer.virgin && !hello.virgin) {
+            theirs.remotecnt + 1
         } else {
             0
         };
-        self.metadata.change(|metadata| {
-            metadata.localcnt = metadata.localcnt.max(floor);
-            if fresh {
-                // Nothing is stale here any more, and there is nobody left to lean on.
-                metadata.inconsistent = None;
-            }
-        })
-    }
-
-    /// The peer is the source: this node lacks what either map has marked.
-    fn merge_as_target(&mut self, answer: &Answer) -> Generation {
-        let same_as_before = self.source_localcnt == Some(answer.localcnt);
-        if !same_as_before {
-            self.map.all_marked_stale(answer.map.as_ref());
-        }
-        // Otherwise the peer has not moved on since this worker first met it: what is still stale here
-        // is known better here, and so is what the peer lost since.
-        self.source_localcnt = Some(answer.localcnt);
+        let raised = self
+            .metadata
+            .change(|metadata| metadata.localcnt = metadata.localcnt.max(floor));
+        self.raised = self.metadata.get().localcnt > theirs.remotecnt;
         let stale = !self.map.stale().is_empty();
-        self.metadata.change(|metadata| {
-            if stale {
-                metadata.inconsistent = Some(Inconsistent::Mapped);
-            }
-        })
+        let lacking = from_here && behind;
+        self.link = Link::Meeting(Peer {
+            extension: answer.extension,
+            memsync: answer.memsync,
+            localcnt: theirs.localcnt,
+            remotecnt: theirs.remotecnt,
+            lacks: !answer.extension || lacking || theirs.record.lacks,
+            telling: false,
+            failures: 0,
+        });
+        if !answer.extension {
+            let leant = hello.standing.record.lacks;
+            let revision = self.metadata.change(|metadata| {
+                metadata.record = base::counted(leant || stale);
+            });
+            self.note_lacking(leant, revision);
+            self.alone = self.raised;
+            return self.store_meeting(revision.max(raised));
+        }
+        let record = hello.standing.record.resolved(&theirs.record);
+        let other = theirs.record.resolved(&hello.standing.record);
+        let leads = !from_here && (stale || record.lacks);
+        let copy = if lacking {
+            Copy::Lacking
+        } else {
+            Copy::Unchanged
+        };
+        let (mine, source) = if from_here {
+            (record.clone(), record)
+        } else {
+            // What this node did alone is part of the other's history, or there was nothing.
+            let mut mine = record;
+            mine.own = None;
+            (mine, other)
+        };
+        self.propose_meeting(&mine, &source, copy, leads);
     }
 
-    fn come_together(&mut self, peer: Peer, actions: &mut Vec<Action>) {
+    /// What either node has marked, the one that is not the source lacks.
+    fn merge(&mut self, answer: &Answer, agreement: Agreement) {
+        let leaning = self.leans_on_peer();
+        match (agreement.source, agreement.scope) {
+            (Source::Primary, Scope::Everything) => self.map.everything_behind(),
+            (Source::Primary, Scope::Marked) => {
+                for extent in marks(answer) {
+                    self.map.set_behind(extent);
+                }
+            }
+            (Source::Secondary, Scope::Everything) => self.map.everything_stale(),
+            (Source::Secondary, Scope::Marked) => {
+                if !leaning {
+                    self.map.all_marked_stale();
+                }
+                // What this node failed to write, or the peer, is known better here.
+                for extent in marks(answer) {
+                    if !self.map.behind().test(extent) {
+                        self.map.set_stale(extent);
+                    }
+                }
+            }
+        }
+    }
+
+    pub(super) fn come_together(&mut self, actions: &mut Vec<Action>) {
+        let Link::Meeting(peer) = self.link else {
+            unreachable!("the point of a meeting is made with the peer that was met");
+        };
         self.link = Link::Together(peer);
-        self.agreement = Agreement::Open;
-        self.ahead = Ahead::No;
-        self.told = None;
-        self.raised = self.metadata.get().localcnt > peer.remotecnt;
-        self.raise_generation = self.metadata.generation();
-        // Before any write goes out: the peer must not look complete while it takes newer writes only.
-        self.tell_inconsistent(actions);
+        self.agreed = false;
+        self.last_point = self.now;
+        self.peer_lacks = peer.extension && peer.lacks || !self.map.behind().is_empty();
         self.begin_copies(actions);
         self.wake_waiting_link(actions);
         self.wake_waiting_peer(actions);
     }
 
-    pub(super) fn link_settled_by(&mut self, written: Written, actions: &mut Vec<Action>) {
-        let (Link::Introducing { generation, .. } | Link::Storing { generation, .. }) = self.link
-        else {
-            return;
-        };
-        if matches!(written, Written::Failed(reached) if generation <= reached) {
+    /// The other node went on without this one, and somebody still watches what is here: it must not change.
+    fn supersede(&mut self, actions: &mut Vec<Action>) {
+        self.superseded = true;
+        let leant = self.metadata.get().record.lacks;
+        let revision = self
+            .metadata
+            .change(|metadata| metadata.record.lacks = true);
+        self.note_lacking(leant, revision);
+        self.leave(DisconnectReason::Superseded, actions);
+        let waiting: Vec<u64> = self.requests.keys().copied().collect();
+        let mut failed = 0;
+        for id in waiting {
+            failed += u64::from(self.fail_superseded(id, actions));
+        }
+        actions.push(Action::Notice(Notice::Superseded { requests: failed }));
+    }
+
+    pub(super) fn link_not_stored(&mut self, actions: &mut Vec<Action>) {
+        if matches!(self.link, Link::Introducing(_)) {
             self.leave(DisconnectReason::CannotStore, actions);
         }
     }
 
     pub(super) fn link_map_written(&mut self, outcome: Outcome, actions: &mut Vec<Action>) {
-        if outcome.is_err() && self.is_storing() {
+        if outcome.is_err() && self.is_meeting() {
             self.leave(DisconnectReason::CannotStore, actions);
         }
     }
@@ -246,12 +292,13 @@ impl Primary {
     pub(super) fn disconnected(&mut self, actions: &mut Vec<Action>) {
         let was_together = self.together().is_some();
         self.link = Link::Apart;
-        self.told = None;
+        self.making_lost();
         if was_together {
-            self.agreement = Agreement::Open;
+            // What is done from here on is done alone, anew.
+            self.alone = self.metadata.get().record.counted && self.raised;
             self.doubt_unfinished();
             if !self.map.lose_peer().is_empty() {
-                self.unconfirmed = true;
+                self.uncovered = true;
             }
             if self.copies.is_running() {
                 actions.push(Action::Notice(Notice::SynchronisationInterrupted));
@@ -261,13 +308,15 @@ impl Primary {
                 self.lost(sent, actions);
             }
             self.leading_lost(actions);
+        } else {
+            self.sent.clear();
         }
         self.wake_waiting_link(actions);
         self.wake_waiting_copy(actions);
     }
 
     /// What the peer has done, but this node not yet: unflushed there, it may be gone with the peer, and
-    /// what ends only now is not among the extents that were found unflushed.
+    /// what ends only now is not among the extents that were found uncovered.
     fn doubt_unfinished(&mut self) {
         for pending in self.requests.values_mut() {
             let changes = pending.request.command.mutates() && pending.stage == Stage::Running;
@@ -296,7 +345,7 @@ impl Primary {
             }
             Sent::Barrier => self.barrier_lost(actions),
             // Their requests, pieces and states are dealt with by whoever sent them.
-            Sent::FlushAfter(_) | Sent::Piece(_) | Sent::State(_) => {}
+            Sent::FlushAfter(_) | Sent::Piece(_) | Sent::Point | Sent::Lacking => {}
         }
     }
 
@@ -331,16 +380,44 @@ impl Primary {
                     Ok(()) => Side::Done,
                     Err(errno) => Side::Failed(errno),
                 };
-                let failed = outcome.is_err() && pending.request.command.mutates();
-                if failed && let Some(peer) = self.together_mut() {
-                    peer.failed = true;
+                if outcome.is_err() && pending.request.command.mutates() {
+                    self.peer_failed();
                 }
                 self.settle(id, actions);
             }
             Sent::FlushAfter(id) => self.flushed_after(id, outcome, actions),
             Sent::Piece(id) => self.piece_replied(id, outcome, actions),
             Sent::Barrier => self.barrier_peer_done(outcome, actions),
-            Sent::State(state) => self.state_replied(state, outcome, actions),
+            Sent::Point => self.point_replied(outcome, actions),
+            Sent::Lacking => self.lacking_told(outcome, actions),
         }
+    }
+
+    /// The peer failed to carry out a change. It has stored that it lacks something, unless this node relies on
+    /// it.
+    pub(super) fn peer_failed(&mut self) {
+        let leaning = self.leans_on_peer();
+        if let Some(peer) = self.peer_mut() {
+            peer.failures += 1;
+            peer.lacks |= !leaning;
+        }
+    }
+}
+
+fn marks(answer: &Answer) -> impl Iterator<Item = u64> {
+    answer.map.iter().flat_map(|map| map.iter())
+}
+
+/// What a base secondary decided, looked at with what it does not know.
+fn by_base(primary: &Hello, source: Source) -> Verdict {
+    let lacks = primary.standing.record.lacks;
+    match source {
+        Source::Primary if lacks => Err(Refusal::CompleteCopyGone),
+        Source::Secondary if primary.holds && !primary.leans => Err(Refusal::Superseded),
+        Source::Primary | Source::Secondary => Ok(Agreement {
+            source,
+            scope: Scope::Marked,
+            older: None::<Party>,
+        }),
     }
 }

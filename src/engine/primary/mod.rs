@@ -11,17 +11,19 @@
 //! | `writes`, `reads`, `flushes` | what their results mean, and when they are acknowledged |
 //! | `link` | meeting the peer and losing it |
 //! | `copies` | synchronisation, a piece at a time |
-//! | `agreement` | the barrier, the counters and the word that ends a synchronisation |
+//! | `making` | points: what the two nodes store together |
+//! | `barrier` | a flush of both copies |
 //!
 //! Invariants: a request is completed once and released once, in this order; a range is changed by one
-//! write or copy at a time on either node; `raised` says that localcnt counts what was acknowledged
-//! without the peer since the two last agreed.
+//! write or copy at a time on either node; what is written without the peer is part of a generation that was
+//! begun, durably, before; nothing is stale here but what the record says is lacking.
 
-mod agreement;
+mod barrier;
 mod copies;
 mod flushes;
 mod interface;
 mod link;
+mod making;
 mod permit;
 mod reads;
 mod requests;
@@ -37,15 +39,17 @@ pub use interface::{
     PromotionRefused, Start, Status,
 };
 
-use self::agreement::{Agreement, Barrier};
+use self::barrier::Barrier;
 use self::copies::Copies;
 use self::link::Link;
+use self::making::Making;
 use self::requests::Pending;
 use super::activemap::Activemap;
-use super::metadata_log::{Generation, MetadataLog};
+use super::metadata_log::{MetadataLog, Revision, Written};
 use super::range_lock::RangeLock;
-use super::{Operation, Outcome, PeerState};
-use crate::layout::{Geometry, Inconsistent};
+use super::{Operation, Outcome};
+use crate::layout::record::NUMBER_LIMIT;
+use crate::layout::{Generation, Geometry, Metadata, Record};
 use crate::terms::{Replication, Role};
 
 /// Who holds a range.
@@ -66,19 +70,10 @@ enum Sent {
     Piece(u64),
     /// The flush of a barrier.
     Barrier,
-    /// A state message.
-    State(PeerState),
-}
-
-/// Whether the peer has been told that it holds what this node lacks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Ahead {
-    No,
-    /// By a state message under way.
-    Telling,
-    /// By this node's own metadata, once it is durable: a base peer has no state messages.
-    Noting(Generation),
-    Told,
+    /// A point.
+    Point,
+    /// That it lacks something.
+    Lacking,
 }
 
 /// How far the end has come.
@@ -87,8 +82,8 @@ enum Stop {
     No,
     /// No more requests come; those there are finish first.
     Asked,
-    /// By the barrier of this number.
-    Flushing(u32),
+    /// By a last flush and, with a peer, a point.
+    Flushing,
     Flushed,
     Stopped,
 }
@@ -108,32 +103,42 @@ pub struct Primary {
     submitted_before: u64,
 
     link: Link,
-    agreement: Agreement,
+    making: Making,
+    /// The peer has everything, flushed, and both have stored that.
+    agreed: bool,
+    /// When the last point was made, or begun.
+    last_point: u64,
+    point_interval: u64,
+    /// What was written is to be covered by a point.
+    point_due: bool,
     barrier: Option<Barrier>,
     barrier_number: u32,
     barrier_retry_at: u64,
-    ahead: Ahead,
-    /// The change of the metadata that says what is stale here.
-    mapped_generation: Generation,
-    /// The change of the metadata that says that nothing is stale any more.
-    unmapped_generation: Generation,
-    /// The peer's localcnt while it is the source of a synchronisation that this worker saw begin.
-    source_localcnt: Option<u64>,
-    /// What the peer was last told of its copy in this connection.
-    told: Option<PeerState>,
-    /// The peer was written to while it lacked something, and was not brought up to date since.
-    peer_inconsistent: bool,
+    /// The change of the metadata that says that this node lacks something.
+    lacked: Revision,
+    /// The change of the metadata that says that it lacks nothing any more.
+    unlacked: Revision,
+    /// The peer lacked something when it was last heard of.
+    peer_lacks: bool,
     /// Nothing was ever written, and the resuid was invented by this worker.
     virgin: bool,
-    /// Counts what was acknowledged without the peer; see the module's invariants.
+    /// The generation begun alone is new since the last separation and the last proposal.
+    alone: bool,
+    /// The change of the metadata that begins it.
+    alone_revision: Revision,
+    /// `localcnt` counts what was done alone since both last agreed.
     raised: bool,
-    raise_generation: Generation,
+    generations: fastrand::Rng,
+    /// Somebody has the device open.
+    open: bool,
+    /// The other node went on as primary: everything fails.
+    superseded: bool,
     /// What only this node has may be acknowledged.
     permitted: bool,
     /// That requests are held was said.
     held_said: bool,
-    /// Something acknowledged may be lost on the peer's side, though nothing was written without it.
-    unconfirmed: bool,
+    /// A flush may make something safe here that no point covers.
+    uncovered: bool,
 
     lock: RangeLock<Holder>,
     requests: BTreeMap<u64, Pending>,
@@ -161,21 +166,18 @@ impl Primary {
             map,
             replication,
             window,
+            piece,
             patience,
             ..
         } = start;
-        let inconsistent = metadata.inconsistent;
-        let extent = u64::from(geometry.extent_size);
-        match (start.promotion, inconsistent) {
-            (_, None)
-            | (Promotion::Forced, _)
-            | (Promotion::Resumed, Some(Inconsistent::Mapped)) => {}
-            (Promotion::Asked, Some(Inconsistent::Mapped)) => {
-                return Err(PromotionRefused::Stale {
-                    bytes: map.count() * extent,
-                });
-            }
-            (_, Some(Inconsistent::Unmapped)) => return Err(PromotionRefused::Unfinished),
+        let lacks = metadata.record.lacks;
+        if metadata.localcnt.max(metadata.remotecnt) >= NUMBER_LIMIT - 1 {
+            return Err(PromotionRefused::Counter);
+        }
+        if lacks && start.promotion == Promotion::Asked {
+            return Err(PromotionRefused::Lacking {
+                bytes: map.count() * u64::from(geometry.extent_size),
+            });
         }
         let mut engine = Self {
             geometry,
@@ -188,27 +190,33 @@ impl Primary {
             submitted: 0,
             submitted_before: 0,
             link: Link::Apart,
-            agreement: Agreement::Open,
+            making: Making::Idle,
+            agreed: false,
+            last_point: 0,
+            point_interval: start.point_interval,
+            point_due: false,
             barrier: None,
             barrier_number: 0,
             barrier_retry_at: 0,
-            source_localcnt: None,
-            ahead: Ahead::No,
-            mapped_generation: 0,
-            unmapped_generation: 0,
-            told: None,
-            peer_inconsistent: false,
+            lacked: 0,
+            unlacked: 0,
+            peer_lacks: false,
             virgin: false,
+            alone: false,
+            alone_revision: 0,
             raised: false,
-            raise_generation: 0,
-            unconfirmed: false,
+            generations: fastrand::Rng::with_seed(start.entropy),
+            open: false,
+            superseded: false,
+            // What the other has lost of what is here, or never had, nobody knows.
+            uncovered: true,
             permitted: true,
             held_said: false,
             lock: RangeLock::default(),
             requests: BTreeMap::new(),
             sent: BTreeMap::new(),
             next_seq: 1,
-            copies: Copies::new(window),
+            copies: Copies::new(window, piece),
             waiting_mark: Vec::new(),
             leaders: BTreeSet::new(),
             waiting_link: VecDeque::new(),
@@ -220,30 +228,49 @@ impl Primary {
         engine
             .metadata
             .change(|metadata| metadata.prevrole = Role::Primary);
-        engine.take_over(start.promotion, inconsistent);
+        engine.take_over(start.promotion);
         Ok(engine)
     }
 
     /// Reads the marks found on the disk in the light of how this component was left.
-    fn take_over(&mut self, promotion: Promotion, inconsistent: Option<Inconsistent>) {
-        match (promotion, inconsistent) {
-            (_, None) => {
-                self.map.all_marked_behind();
-                // What the peer had of this when it was last seen, nobody knows.
-                self.unconfirmed = !self.map.behind().is_empty();
-            }
-            (Promotion::Forced, Some(left)) => {
-                // The operator says that this is the truth: then the peer lacks whatever may differ.
-                match left {
-                    Inconsistent::Mapped => self.map.all_marked_behind(),
-                    Inconsistent::Unmapped => self.map.everything_behind(),
-                }
-                self.raise();
-                self.metadata
-                    .change(|metadata| metadata.inconsistent = None);
-            }
-            (Promotion::Asked | Promotion::Resumed, Some(_)) => self.map.all_marked_stale(None),
+    fn take_over(&mut self, promotion: Promotion) {
+        let lacks = self.metadata.get().record.lacks;
+        match promotion {
+            Promotion::Asked => self.map.all_marked_behind(),
+            // A worker that died fetched what is marked.
+            Promotion::Resumed if lacks => self.map.all_marked_stale(),
+            Promotion::Resumed => self.map.all_marked_behind(),
+            Promotion::Forced if lacks => self.take_as_truth(),
+            Promotion::Forced => self.map.all_marked_behind(),
         }
+    }
+
+    /// The operator says that what is here is the truth, whatever it lacks: it has no point in common with
+    /// any other copy from here on.
+    fn take_as_truth(&mut self) {
+        self.map.everything_behind();
+        let own = Some(self.draw_generation());
+        self.alone = true;
+        self.raised = true;
+        self.alone_revision = self.metadata.change(|metadata| {
+            let counted = metadata.record.counted;
+            metadata.record = Record {
+                own: own.filter(|_| !counted),
+                counted,
+                ..Record::default()
+            };
+            metadata.localcnt += 1;
+        });
+        self.unlacked = self.alone_revision;
+    }
+
+    fn draw_generation(&mut self) -> Generation {
+        Generation::new(self.generations.u64(1..)).expect("drawn from 1")
+    }
+
+    /// The metadata as it should be on the disk.
+    pub fn metadata(&self) -> &Metadata {
+        self.metadata.get()
     }
 
     /// Takes note of what happened and appends what is to be done.
@@ -256,7 +283,9 @@ impl Primary {
                 received,
                 outcome,
             } => self.reply(seq, received, outcome, actions),
-            Event::Meet => self.meet(),
+            Event::Meet => self.meet(actions),
+            Event::Opened(open) => self.open = open,
+            Event::Refused(standing) => self.refused(&standing, actions),
             Event::Connected(answer) => self.connected(&answer, actions),
             Event::Disconnected => self.disconnected(actions),
             Event::MapWritten(_, outcome) => self.map_written(outcome, actions),
@@ -278,9 +307,10 @@ impl Primary {
     /// What may be done next, whatever the event was.
     fn advance(&mut self, actions: &mut Vec<Action>) {
         self.advance_link(actions);
-        self.tell_inconsistent(actions);
+        self.advance_making(actions);
+        self.tell_lacking(actions);
         self.copy_more(actions);
-        self.advance_agreement(actions);
+        self.settle_leading(actions);
         self.advance_stop(actions);
         self.say_held(actions);
         if let Some((ticket, sectors)) =
@@ -299,8 +329,9 @@ impl Primary {
         let bytes = |extents: u64| (extents * extent).min(self.geometry.data_size);
         Status {
             connected: self.together().is_some(),
-            up_to_date: self.agreement == Agreement::Reached,
-            peer_inconsistent: self.peer_inconsistent,
+            up_to_date: self.agreed,
+            peer_lacks: self.peer_lacks,
+            superseded: self.superseded,
             behind: bytes(self.map.behind().count()),
             stale: bytes(self.map.stale().count()),
             synchronising: self.copies.progress(self.together().is_some()),
@@ -308,25 +339,6 @@ impl Primary {
             requests: self.requests.len() as u64,
             held: self.held(),
         }
-    }
-
-    /// Counts, durably before anything waits no longer for it, that this node moves on alone.
-    fn raise(&mut self) -> Generation {
-        self.unconfirmed = false;
-        if self.raised {
-            self.metadata.retry();
-            return self.raise_generation;
-        }
-        self.raised = true;
-        self.virgin = false;
-        let fresh = self.fresh_resuid;
-        self.raise_generation = self.metadata.change(|metadata| {
-            if metadata.resuid == 0 {
-                metadata.resuid = fresh;
-            }
-            metadata.localcnt += 1;
-        });
-        self.raise_generation
     }
 
     fn is_stopping(&self) -> bool {
@@ -348,12 +360,8 @@ impl Primary {
             self.map.retry();
         }
         self.give_up_waiting(actions);
-        if self.map.evictable() > 0 && self.agreement == Agreement::Reached {
-            self.map.evict(None);
-            if self.map.evictable() > 0 {
-                self.begin_barrier(actions);
-            }
-        }
+        self.map.evict(None);
+        self.point_due = self.is_point_due();
         if let Some((ticket, sectors)) = self.map.next_write(true) {
             actions.push(Action::WriteMap(ticket, sectors));
         }
@@ -365,7 +373,7 @@ impl Primary {
         }
         self.give_up_waiting(actions);
         let idle = self.requests.is_empty() && self.copies.is_idle();
-        if !idle || !self.stop_barrier(actions) {
+        if !idle || !self.stop_point(actions) || self.barrier.is_some() {
             return;
         }
         let written = self.map.is_tidy() || (self.stop_failed && !self.map.is_writing());
@@ -378,11 +386,22 @@ impl Primary {
     fn metadata_written(&mut self, ticket: u64, outcome: Outcome, actions: &mut Vec<Action>) {
         let leant = self.leans_on_peer();
         let written = self.metadata.written(ticket, outcome);
-        if outcome.is_err() && self.raised && ticket >= self.raise_generation {
-            self.raise_generation = self.metadata.generation();
+        if let Written::Failed(reached) = written {
+            // What was to be stored stays wanted, as a later revision.
+            let later = self.metadata.revision();
+            for revision in [
+                &mut self.alone_revision,
+                &mut self.lacked,
+                &mut self.unlacked,
+            ] {
+                if *revision > 0 && !self.metadata.is_durable(*revision) && *revision <= reached {
+                    *revision = later;
+                }
+            }
+            self.making_not_stored(reached, actions);
+            self.link_not_stored(actions);
         }
         self.requests_settled_by(written, actions);
-        self.link_settled_by(written, actions);
         if leant && !self.leans_on_peer() {
             self.wake_waiting_peer(actions);
         }

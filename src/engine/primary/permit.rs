@@ -2,8 +2,8 @@
 //! held, and so are flushes: for the peer to be there and take them, for a permit, or for the end.
 //! Reads are served.
 //!
-//! What is held was not acknowledged, and is done again from the start when its time comes; so nothing
-//! is counted for it (`raise`), and a peer that takes the role over meanwhile finds no split brain.
+//! What is held was not acknowledged, and is done again from the start when its time comes; so no generation
+//! begins for it (`go_alone`), and a peer that takes the role over meanwhile finds no split brain.
 //! What was acknowledged before stays so.
 
 use super::requests::Side;

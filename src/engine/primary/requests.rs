@@ -4,8 +4,9 @@
 //! is being stored; for a stale extent to be fetched; for its range; for its marks. Whatever has
 //! changed while it waited is looked at again.
 
+use super::making::Purpose;
 use super::{Action, Holder, Primary, Sent};
-use crate::engine::metadata_log::{Generation, Written};
+use crate::engine::metadata_log::{Revision, Written};
 use crate::engine::{Command, Operation, Outcome, Owner, Range, Request};
 use crate::terms::Replication;
 use nix::errno::Errno;
@@ -42,10 +43,12 @@ pub(super) enum Stage {
     WaitingRange,
     /// For its marks.
     WaitingMark,
+    /// For the generation that what this node does alone begins.
+    WaitingOwn(Revision),
     /// A write, delete or flush that was sent to the copies.
     Running,
     /// Finished but for the metadata that must be durable before it is acknowledged.
-    Raising(Generation),
+    Raising(Revision),
     /// Only the peer has it: it must be durable there (`flushed`) and known to be ahead.
     Leading { flushed: bool, errno: Errno },
     /// A read, by its parts.
@@ -96,6 +99,9 @@ impl Primary {
         };
         pending.stage = Stage::Parked;
         let Request { command, range, .. } = pending.request;
+        if self.superseded {
+            return self.finish(id, Err(Errno::ENXIO), actions);
+        }
         match command {
             Command::Read => self.start_read(id, range, actions),
             Command::Flush => self.start_flush(id, actions),
@@ -114,11 +120,11 @@ impl Primary {
 
     /// Whether a change may go ahead now; otherwise it has been parked where it will be woken.
     fn is_clear(&mut self, id: u64, range: Range) -> bool {
-        if self.is_peer_needed() {
+        if self.superseded || self.is_peer_needed() {
             self.wait_for_peer(id);
             return false;
         }
-        if self.is_storing() {
+        if self.is_meeting() {
             self.set_stage(id, Stage::Parked);
             self.waiting_link.push_back(id);
             return false;
@@ -145,12 +151,17 @@ impl Primary {
         false
     }
 
-    /// Whether the peer's copy is the one to rely on: some extents are stale here, or were until just
-    /// now and what was fetched is not flushed and noted yet. Nothing is acknowledged without it then.
+    /// Whether the peer's copy is the one to rely on: this one lacks something, or did until just
+    /// now and that it does not is not stored yet. Nothing is acknowledged without it then.
     pub(super) fn leans_on_peer(&self) -> bool {
-        !self.map.stale().is_empty()
-            || self.metadata.get().inconsistent.is_some()
-            || !self.metadata.is_durable(self.unmapped_generation)
+        self.metadata.get().record.lacks || !self.metadata.is_durable(self.unlacked)
+    }
+
+    /// Whether this disk says, and the peer knows, that the peer is relied on.
+    pub(super) fn is_lean_stored(&self) -> bool {
+        self.metadata.get().record.lacks
+            && self.metadata.is_durable(self.lacked)
+            && self.making.purpose() != Some(Purpose::Lead)
     }
 
     /// Whether nothing can be acknowledged because the peer is away.
@@ -208,9 +219,7 @@ impl Primary {
                 self.dispatch(id, actions);
             } else if let Err(errno) = outcome {
                 // Without its mark nothing may be written anywhere.
-                self.map.end(range, false);
-                self.release_range(range, actions);
-                self.finish(id, Err(errno), actions);
+                self.not_begun(id, errno, actions);
             } else {
                 self.waiting_mark.push(id);
             }
@@ -229,6 +238,13 @@ impl Primary {
             self.release_range(range, actions);
             return;
         }
+        if self.together().is_none() {
+            let revision = self.go_alone();
+            if !self.metadata.is_durable(revision) {
+                self.set_stage(id, Stage::WaitingOwn(revision));
+                return;
+            }
+        }
         self.virgin = false;
         let mut extents = self.geometry.extents_of(range.offset, range.length);
         let peer_only = extents.any(|extent| self.map.stale().test(extent));
@@ -236,7 +252,6 @@ impl Primary {
         let remote = self.send_to_peer(id, command, range, mode, actions);
         if remote == Side::Unused {
             self.set_behind(range);
-            self.raise();
         }
         let operation = Operation {
             owner: Owner::Request(id),
@@ -272,7 +287,10 @@ impl Primary {
         let Some(peer) = self.together() else {
             return Side::Unused;
         };
-        let memsync = peer.memsync && mode == Replication::Memsync && command == Command::Write;
+        let memsync = peer.memsync
+            && mode == Replication::Memsync
+            && command == Command::Write
+            && !self.leans_on_peer();
         let operation = Operation {
             owner: Owner::Request(id),
             part: 0,
@@ -303,7 +321,7 @@ impl Primary {
         actions: &mut Vec<Action>,
     ) {
         let id = match operation.owner {
-            Owner::Engine(super::agreement::BARRIER) => {
+            Owner::Engine(super::barrier::BARRIER) => {
                 return self.barrier_local_done(operation.part, outcome, actions);
             }
             Owner::Engine(id) => return self.piece_local_done(id, outcome, actions),
@@ -343,7 +361,7 @@ impl Primary {
             .requests
             .iter()
             .filter_map(|(id, pending)| match pending.stage {
-                Stage::Raising(generation) if generation <= reached => Some(*id),
+                Stage::Raising(revision) if revision <= reached => Some(*id),
                 _ => None,
             });
         for id in raising.collect::<Vec<u64>>() {
@@ -353,7 +371,54 @@ impl Primary {
                 self.finish(id, outcome, actions);
             }
         }
-        self.ahead_settled_by(written, actions);
+        let own = self
+            .requests
+            .iter()
+            .filter_map(|(id, pending)| match pending.stage {
+                Stage::WaitingOwn(revision) if revision <= reached => Some(*id),
+                _ => None,
+            });
+        for id in own.collect::<Vec<u64>>() {
+            match outcome {
+                Ok(()) => self.dispatch(id, actions),
+                Err(errno) => self.not_begun(id, errno, actions),
+            }
+        }
+    }
+
+    /// A change that holds its range and its marks cannot be begun.
+    fn not_begun(&mut self, id: u64, errno: Errno, actions: &mut Vec<Action>) {
+        let range = self.requests[&id].request.range;
+        self.map.end(range, false);
+        self.release_range(range, actions);
+        self.finish(id, Err(errno), actions);
+    }
+
+    /// Fails a request because this node is superseded; true if it had not been acknowledged. One that a disk
+    /// is working on ends when it ends there.
+    pub(super) fn fail_superseded(&mut self, id: u64, actions: &mut Vec<Action>) -> bool {
+        let Some(pending) = self.requests.get(&id) else {
+            return false;
+        };
+        let waiting = !pending.acknowledged;
+        match pending.stage {
+            Stage::Parked => {
+                self.waiting_peer.remove(&id);
+                self.waiting_copy.remove(&id);
+                self.waiting_link.retain(|other| *other != id);
+                self.finish(id, Err(Errno::ENXIO), actions);
+            }
+            Stage::WaitingMark | Stage::WaitingOwn(_) => {
+                self.waiting_mark.retain(|other| *other != id);
+                self.not_begun(id, Errno::ENXIO, actions);
+            }
+            Stage::WaitingRange
+            | Stage::Running
+            | Stage::Raising(_)
+            | Stage::Leading { .. }
+            | Stage::Reading(_) => return false,
+        }
+        waiting
     }
 
     /// Acknowledges, unless that has been done.
@@ -374,21 +439,16 @@ impl Primary {
         }
     }
 
-    /// Acknowledges once `generation` is on the disk.
-    pub(super) fn finish_after(
-        &mut self,
-        id: u64,
-        generation: Generation,
-        actions: &mut Vec<Action>,
-    ) {
+    /// Acknowledges once `revision` is on the disk.
+    pub(super) fn finish_after(&mut self, id: u64, revision: Revision, actions: &mut Vec<Action>) {
         let acknowledged = self
             .requests
             .get(&id)
             .is_none_or(|pending| pending.acknowledged);
-        if acknowledged || self.metadata.is_durable(generation) {
+        if acknowledged || self.metadata.is_durable(revision) {
             self.finish(id, Ok(()), actions);
         } else {
-            self.set_stage(id, Stage::Raising(generation));
+            self.set_stage(id, Stage::Raising(revision));
         }
     }
 
@@ -436,7 +496,8 @@ impl Primary {
 
     /// Fails what has waited for the peer for too long, or has to end now.
     pub(super) fn give_up_waiting(&mut self, actions: &mut Vec<Action>) {
-        let (now, patience, stopping) = (self.now, self.patience, self.is_stopping());
+        let (now, patience) = (self.now, self.patience);
+        let stopping = self.is_stopping() || self.superseded;
         let held = self.held() > 0;
         if held && !stopping {
             return;
@@ -452,12 +513,17 @@ impl Primary {
                         })
                 })
                 .collect();
-        if !over.is_empty() && !held {
+        if !over.is_empty() && !held && !self.superseded {
             actions.push(Action::Notice(super::Notice::PeerNeeded));
         }
         for id in over {
             self.waiting_peer.remove(&id);
-            self.finish(id, Err(Errno::EIO), actions);
+            let errno = if self.superseded {
+                Errno::ENXIO
+            } else {
+                Errno::EIO
+            };
+            self.finish(id, Err(errno), actions);
         }
     }
 }

@@ -5,20 +5,28 @@
 //! | done | done | acknowledged |
 //! | done | in memory | acknowledged in memsync |
 //! | done | not yet | acknowledged in async |
-//! | done | failed, lost, away | the peer is behind; acknowledged once localcnt is raised |
-//! | failed | done | this node is stale; acknowledged once it is durable there and known to be ahead |
+//! | done | failed, lost, away | the peer is behind; acknowledged once a generation of this node's own is begun |
+//! | failed | done | this node lacks it; acknowledged once the peer has flushed it and both have stored a point |
 //! | failed | failed, lost, away | fails |
 //!
-//! While this node is stale somewhere, or has no permit to go on alone (`permit`), nothing is acknowledged
+//! While this node lacks something, or has no permit to go on alone (`permit`), nothing is acknowledged
 //! that the peer does not have.
 
 use super::requests::{Side, Stage};
-use super::{Action, Ahead, DisconnectReason, Notice, Primary, Sent};
-use crate::engine::metadata_log::Written;
-use crate::engine::{Command, Operation, Outcome, Owner, PeerState, Range};
-use crate::layout::Inconsistent;
+use super::{Action, Notice, Primary, Sent};
+use crate::engine::metadata_log::Revision;
+use crate::engine::{Command, Operation, Outcome, Owner, Range};
 use crate::terms::Replication;
 use nix::errno::Errno;
+
+/// What becomes of writes that only the peer has, when they cannot be acknowledged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Leading {
+    /// The peer was not told: the extents count as undecided, and the peer as behind.
+    Undone,
+    /// The peer was told, and knows that it is relied on.
+    Known,
+}
 
 impl Primary {
     pub(super) fn settle_write(&mut self, id: u64, actions: &mut Vec<Action>) {
@@ -57,8 +65,8 @@ impl Primary {
         if self.is_held(id) {
             self.hold(id, remote, actions);
         } else if !self.leans_on_peer() {
-            let generation = self.raise();
-            self.finish_after(id, generation, actions);
+            let revision = self.go_alone();
+            self.finish_after(id, revision, actions);
         } else if acknowledged {
             self.finish(id, Ok(()), actions);
         } else if matches!(remote, Side::Failed(_)) {
@@ -72,8 +80,8 @@ impl Primary {
     /// The peer has it, the local disk has not. Until the peer has flushed it, the local copy is still
     /// the one to rely on: the peer may lose it yet.
     fn only_there(&mut self, id: u64, range: Range, local: Side, actions: &mut Vec<Action>) {
-        if self.may_peer_lack() {
-            // Each would lack something of the other: the write did not happen, the peer's is undone.
+        if !self.may_peer_lead() {
+            // Each might lack something of the other: the write did not happen, the peer's is undone.
             return self.nowhere(id, range, local, Side::Done, actions);
         }
         let errno = if let Side::Failed(errno) = local {
@@ -146,9 +154,7 @@ impl Primary {
         let whole = self.whole_extents(range);
         self.leaders.iter().any(|id| {
             self.requests.get(id).is_some_and(|pending| {
-                matches!(pending.stage, Stage::Leading { flushed: false, .. })
-                    && pending.request.range.overlaps(whole)
-                    && !self.is_stale(pending.request.range)
+                pending.request.range.overlaps(whole) && !self.is_stale(pending.request.range)
             })
         })
     }
@@ -166,12 +172,14 @@ impl Primary {
         Range::new(start, last + length - start)
     }
 
-    /// Whether the peer lacks something, or does not know yet that it lacks nothing.
-    fn may_peer_lack(&self) -> bool {
-        let untold = self.together().is_some_and(|peer| {
-            self.told.is_none() && peer.remotecnt < self.metadata.get().localcnt
-        });
-        untold || self.told == Some(PeerState::Inconsistent) || !self.map.behind().is_empty()
+    /// Whether the peer is complete, and all that was done alone is part of a point: then this node may rely on
+    /// it. A base peer cannot say later that it is newer.
+    fn may_peer_lead(&self) -> bool {
+        let complete = self
+            .together()
+            .is_some_and(|peer| peer.extension && !peer.lacks);
+        let record = &self.metadata.get().record;
+        complete && self.map.behind().is_empty() && record.own.is_none() && !record.counted
     }
 
     /// Neither copy can be relied on to have it.
@@ -206,69 +214,6 @@ impl Primary {
         }
     }
 
-    /// Sees to it that both nodes know, durably, that the peer has what this node lacks.
-    fn declare_ahead(&mut self, actions: &mut Vec<Action>) {
-        let generation = self
-            .metadata
-            .change(|metadata| metadata.inconsistent = Some(Inconsistent::Mapped));
-        self.mapped_generation = generation;
-        if self.ahead != Ahead::No {
-            return;
-        }
-        let Some(peer) = self.together_mut() else {
-            return;
-        };
-        if !peer.extension {
-            self.ahead = if self.metadata.is_durable(generation) {
-                Ahead::Told
-            } else {
-                Ahead::Noting(generation)
-            };
-            return;
-        }
-        peer.localcnt += 1;
-        let localcnt = peer.localcnt;
-        self.source_localcnt = Some(localcnt);
-        self.ahead = Ahead::Telling;
-        let state = PeerState::Ahead;
-        let seq = self.take_seq(Sent::State(state));
-        let remotecnt = localcnt;
-        actions.push(Action::SendState {
-            seq,
-            state,
-            localcnt,
-            remotecnt,
-        });
-    }
-
-    pub(super) fn ahead_told(&mut self, outcome: Outcome, actions: &mut Vec<Action>) {
-        if outcome.is_err() {
-            actions.push(Action::Disconnect(DisconnectReason::PeerCannotStore));
-            return;
-        }
-        self.ahead = Ahead::Told;
-        self.settle_leading(actions);
-    }
-
-    pub(super) fn ahead_settled_by(&mut self, written: Written, actions: &mut Vec<Action>) {
-        let Ahead::Noting(generation) = self.ahead else {
-            return self.settle_leading(actions);
-        };
-        match written {
-            Written::Durable(reached) if generation <= reached => {
-                self.ahead = Ahead::Told;
-                self.settle_leading(actions);
-            }
-            Written::Failed(reached) if generation <= reached => {
-                self.ahead = Ahead::No;
-                for id in self.leaders.clone() {
-                    self.finish_leading(id, Err(Errno::EIO), actions);
-                }
-            }
-            Written::Durable(_) | Written::Failed(_) => {}
-        }
-    }
-
     /// The flush behind a write that only the peer has was answered.
     pub(super) fn flushed_after(&mut self, id: u64, outcome: Outcome, actions: &mut Vec<Action>) {
         let Some(pending) = self.requests.get(&id) else {
@@ -290,16 +235,10 @@ impl Primary {
             // anywhere, because it is the one to lean on. No more comes meanwhile, so that this ends.
             return self.flush_after(id, actions);
         }
-        if !peer_has_it || self.may_peer_lack() {
+        if !peer_has_it || !self.may_peer_lead() {
             self.set_behind(range);
             self.map.end(range, false);
             return self.finish_leading(id, Err(errno), actions);
-        }
-        if self.map.stale().is_empty() {
-            actions.push(Action::Notice(Notice::LocalStale));
-        }
-        for extent in self.geometry.extents_of(range.offset, range.length) {
-            self.map.set_stale(extent);
         }
         self.map.end(range, false);
         self.set_stage(
@@ -309,21 +248,46 @@ impl Primary {
                 errno,
             },
         );
-        self.declare_ahead(actions);
-        self.settle_leading(actions);
-        self.wake_waiting_copy(actions);
+        // Where the peer is relied on already, both know it; else a point tells it.
+        if self.metadata.get().record.lacks {
+            self.declare_leaders_stale(actions);
+            self.settle_leading(actions);
+        }
     }
 
-    fn settle_leading(&mut self, actions: &mut Vec<Action>) {
-        // Both have to know it: a worker that replaces this one is to find it, too. A disk that takes no
-        // metadata either is beyond that; the peer knows.
-        let noted = self.metadata.is_durable(self.mapped_generation) || self.metadata.is_failing();
-        if self.ahead != Ahead::Told || !noted {
+    /// Whether the peer has to be told that it is relied on.
+    pub(super) fn has_leaders_to_declare(&self) -> bool {
+        !self.metadata.get().record.lacks && self.flushed_leaders().next().is_some()
+    }
+
+    fn flushed_leaders(&self) -> impl Iterator<Item = u64> {
+        self.leaders.iter().copied().filter(|id| {
+            self.requests.get(id).is_some_and(|pending| {
+                matches!(pending.stage, Stage::Leading { flushed: true, .. })
+            })
+        })
+    }
+
+    /// What the peer has made durable, and this disk failed, is stale here from now on.
+    pub(super) fn declare_leaders_stale(&mut self, actions: &mut Vec<Action>) {
+        if self.map.stale().is_empty() {
+            actions.push(Action::Notice(Notice::LocalStale));
+        }
+        for id in self.flushed_leaders().collect::<Vec<u64>>() {
+            let range = self.requests[&id].request.range;
+            for extent in self.geometry.extents_of(range.offset, range.length) {
+                self.map.set_stale(extent);
+            }
+        }
+    }
+
+    /// Acknowledges what only the peer has, once both nodes have stored that it is relied on.
+    pub(super) fn settle_leading(&mut self, actions: &mut Vec<Action>) {
+        if !self.is_lean_stored() {
             return;
         }
-        for id in self.leaders.clone() {
-            let stage = self.requests.get(&id).map(|pending| &pending.stage);
-            if matches!(stage, Some(Stage::Leading { flushed: true, .. })) {
+        for id in self.flushed_leaders().collect::<Vec<u64>>() {
+            if self.is_stale(self.requests[&id].request.range) {
                 self.finish_leading(id, Ok(()), actions);
             }
         }
@@ -340,6 +304,33 @@ impl Primary {
         self.wake_waiting_copy(actions);
     }
 
+    /// The two cannot store that the peer is relied on.
+    pub(super) fn fail_leaders(&mut self, leading: Leading, actions: &mut Vec<Action>) {
+        let leaders: Vec<u64> = self.flushed_leaders().collect();
+        if leaders.is_empty() {
+            return;
+        }
+        if leading == Leading::Undone {
+            let revision = self
+                .metadata
+                .change(|metadata| metadata.record.lacks = false);
+            self.note_lacking(true, revision);
+        }
+        for id in leaders {
+            if leading == Leading::Undone {
+                self.give_up_stale(self.requests[&id].request.range);
+            }
+            self.finish_leading(id, Err(Errno::EIO), actions);
+        }
+    }
+
+    fn give_up_stale(&mut self, range: Range) {
+        for extent in self.geometry.extents_of(range.offset, range.length) {
+            self.map.give_up_stale(extent);
+            self.copies.repeat(extent);
+        }
+    }
+
     /// The peer went away before a write that only it has could be acknowledged.
     pub(super) fn leading_lost(&mut self, actions: &mut Vec<Action>) {
         for id in std::mem::take(&mut self.leaders) {
@@ -347,18 +338,46 @@ impl Primary {
                 continue;
             };
             let range = pending.request.range;
-            if let Stage::Leading {
-                flushed: false,
-                errno,
-            } = pending.stage
-            {
-                self.set_behind(range);
+            let Stage::Leading { flushed, errno } = pending.stage else {
+                unreachable!("a leader waits for its peer");
+            };
+            if !flushed {
                 self.map.end(range, false);
-                self.finish(id, Err(errno), actions);
-            } else {
+            }
+            if self.is_stale(range) {
                 self.again(id, actions);
+            } else {
+                self.set_behind(range);
+                self.finish(id, Err(errno), actions);
             }
             self.release_range(range, actions);
         }
+    }
+
+    /// What is written from here on is this node's own: it begins a generation, durably before the write
+    /// reaches the disk or is acknowledged. Anew after each separation and each proposed point: an older one
+    /// may be what the peer knows.
+    pub(super) fn go_alone(&mut self) -> Revision {
+        self.uncovered = false;
+        if self.alone {
+            self.metadata.retry();
+            return self.alone_revision;
+        }
+        self.alone = true;
+        self.virgin = false;
+        let (fresh, generation) = (self.fresh_resuid, self.draw_generation());
+        let raised = std::mem::replace(&mut self.raised, true);
+        self.alone_revision = self.metadata.change(|metadata| {
+            if metadata.resuid == 0 {
+                metadata.resuid = fresh;
+            }
+            if !metadata.record.counted {
+                metadata.record.own = Some(generation);
+            }
+            if !raised {
+                metadata.localcnt += 1;
+            }
+        });
+        self.alone_revision
     }
 }

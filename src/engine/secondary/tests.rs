@@ -1,7 +1,42 @@
 //! The secondary by example.
 
 use super::*;
+use crate::engine::points::PointNote;
+use crate::layout::{Generation, Point, Record};
 use crate::terms::Role;
+
+fn metadata() -> Metadata {
+    Metadata {
+        resource: "disk1".to_owned(),
+        datasize: 1 << 20,
+        extentsize: 4096,
+        keepdirty: 64,
+        offset: 4608,
+        resuid: 7,
+        localcnt: 1,
+        remotecnt: 2,
+        prevrole: Role::Secondary,
+        record: Record::default(),
+    }
+}
+
+fn told(copy: Copy, leads: bool, failures: u64) -> PeerNote {
+    let generation = Generation::new(3).expect("not 0");
+    PeerNote::Point(Box::new(Told {
+        note: PointNote {
+            at: Point {
+                generation,
+                number: 4,
+            },
+            copy,
+            leads,
+            past: Vec::new(),
+        },
+        failures,
+        localcnt: 5,
+        remotecnt: 1,
+    }))
+}
 
 struct Bench {
     engine: Secondary,
@@ -10,18 +45,7 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         Self {
-            engine: Secondary::new(Metadata {
-                resource: "disk1".to_owned(),
-                datasize: 1 << 20,
-                extentsize: 4096,
-                keepdirty: 64,
-                offset: 4608,
-                resuid: 7,
-                localcnt: 1,
-                remotecnt: 2,
-                prevrole: Role::Secondary,
-                inconsistent: None,
-            }),
+            engine: Secondary::new(metadata(), Dialect::Extended),
         }
     }
 
@@ -47,13 +71,8 @@ impl Bench {
         self.tell(Event::LocalDone(operation(id), outcome))
     }
 
-    fn state(&mut self, id: u64, state: PeerState) -> Vec<Action> {
-        self.tell(Event::State {
-            id,
-            state,
-            localcnt: 5,
-            remotecnt: 1,
-        })
+    fn note(&mut self, id: u64, note: PeerNote) -> Vec<Action> {
+        self.tell(Event::Note(id, note))
     }
 
     /// Ends the only metadata write among these actions well.
@@ -129,10 +148,13 @@ fn the_early_acknowledgement_comes_before_the_disk_is_asked() {
     assert_eq!(actions, [received, write(1, 0)]);
 }
 
+fn clears_map(actions: &[Action]) -> bool {
+    actions.contains(&Action::ClearMap)
+}
+
 #[test]
-fn the_map_is_cleared_once_at_the_first_request() {
-    let mut engine = Bench::new().engine;
-    let mut cleared = 0;
+fn the_map_is_cleared_once_a_base_primary_asks_something() {
+    let mut engine = Secondary::new(metadata(), Dialect::Base);
     for id in 1..4 {
         let mut actions = Vec::new();
         let request = Request {
@@ -140,74 +162,119 @@ fn the_map_is_cleared_once_at_the_first_request() {
             command: Command::Read,
             range: Range::new(0, 512),
         };
-        engine.handle(
-            Event::Received {
-                request,
-                memsync: false,
-            },
-            &mut actions,
-        );
-        cleared += actions
-            .iter()
-            .filter(|action| **action == Action::ClearMap)
-            .count();
+        let memsync = false;
+        engine.handle(Event::Received { request, memsync }, &mut actions);
+        assert_eq!(clears_map(&actions), id == 1, "{id}");
     }
-    assert_eq!(cleared, 1);
 }
 
 #[test]
-fn a_state_is_set_alone_and_before_anything_that_came_behind_it() {
+fn the_map_is_cleared_only_when_the_point_of_the_meeting_is_stored() {
+    let mut engine = Secondary::new(metadata(), Dialect::Extended);
+    let mut actions = Vec::new();
+    engine.handle(
+        Event::Note(1, told(Copy::Unchanged, false, 0)),
+        &mut actions,
+    );
+    let [Action::WriteMetadata(ticket, _)] = actions[..] else {
+        panic!("{actions:?}")
+    };
+    actions.clear();
+    engine.handle(Event::MetadataWritten(ticket, Ok(())), &mut actions);
+    assert!(clears_map(&actions));
+}
+
+#[test]
+fn a_note_is_carried_out_alone_and_before_anything_that_came_behind_it() {
     let mut bench = Bench::new();
     bench.receive(1, Command::Write, 0);
-    assert_eq!(bench.state(2, PeerState::Inconsistent), []);
-    assert_eq!(
-        bench.receive(3, Command::Write, 512),
-        [],
-        "behind the state"
-    );
+    assert_eq!(bench.note(2, PeerNote::Lacking), []);
+    assert_eq!(bench.receive(3, Command::Write, 512), [], "behind the note");
     let actions = bench.done(1, Ok(()));
     assert_eq!(actions[0], reply(1, Ok(())));
     let (metadata, actions) = bench.store(&actions[1..]);
-    assert_eq!(metadata.inconsistent, Some(Inconsistent::Unmapped));
+    assert!(metadata.record.lacks);
     assert_eq!(actions, [reply(2, Ok(())), write(3, 512)]);
 
     bench.done(3, Ok(()));
-    let actions = bench.state(4, PeerState::Consistent);
+    let actions = bench.note(4, told(Copy::Full, false, 0));
     let (metadata, _) = bench.store(&actions);
-    assert_eq!(metadata.inconsistent, None);
+    assert!(!metadata.record.lacks);
     assert_eq!((metadata.localcnt, metadata.remotecnt), (1, 5), "crosswise");
 }
 
 #[test]
-fn a_failed_write_marks_the_component_before_it_is_answered() {
+fn a_failed_write_is_on_the_disk_as_lacking_before_it_is_answered() {
     let mut bench = Bench::new();
     bench.receive(1, Command::Write, 0);
     let actions = bench.done(1, Err(Errno::EIO));
     let (metadata, actions) = bench.store(&actions);
-    assert_eq!(metadata.inconsistent, Some(Inconsistent::Unmapped));
+    assert!(metadata.record.lacks);
     assert_eq!(actions, [reply(1, Err(Errno::EIO))]);
-    let refused = bench.state(2, PeerState::Consistent);
+    let refused = bench.note(2, told(Copy::Full, false, 0));
     assert_eq!(
         refused,
         [reply(2, Err(Errno::EIO))],
-        "the primary cannot have known"
+        "the primary did not know of it"
     );
-    bench.state(3, PeerState::Inconsistent);
-    let actions = bench.state(4, PeerState::Consistent);
+    let actions = bench.note(3, told(Copy::Full, false, 1));
     let (metadata, _) = bench.store(&actions);
-    assert_eq!(metadata.inconsistent, None, "told again, and copied since");
+    assert!(!metadata.record.lacks, "it does, and copied it again");
 }
 
 #[test]
-fn nothing_is_changed_where_the_inconsistent_mark_could_not_be_stored() {
+fn a_copy_that_is_relied_on_flushes_first_and_does_not_mark_itself() {
     let mut bench = Bench::new();
-    let actions = bench.state(1, PeerState::Inconsistent);
+    let actions = bench.note(1, told(Copy::Unchanged, true, 0));
+    let [Action::FlushLocal(flush)] = actions[..] else {
+        panic!("{actions:?}")
+    };
+    let actions = bench.tell(Event::LocalDone(flush, Ok(())));
+    let (metadata, actions) = bench.store(&actions);
+    assert!(!metadata.record.lacks);
+    assert_eq!(actions, [reply(1, Ok(()))]);
+    bench.receive(2, Command::Write, 0);
+    assert_eq!(
+        bench.done(2, Err(Errno::EIO)),
+        [reply(2, Err(Errno::EIO))],
+        "the primary acknowledges nothing that failed here"
+    );
+    let actions = bench.note(3, told(Copy::Unchanged, true, 1));
+    let [Action::FlushLocal(flush)] = actions[..] else {
+        panic!("{actions:?}")
+    };
+    assert_eq!(
+        bench.tell(Event::LocalDone(flush, Err(Errno::EIO))),
+        [reply(3, Err(Errno::EIO))]
+    );
+}
+
+#[test]
+fn what_cannot_be_stored_is_not_answered_and_ends_the_connection() {
+    let mut bench = Bench::new();
+    let actions = bench.note(1, PeerNote::Lacking);
     bench.receive(2, Command::Write, 0);
     let [Action::WriteMetadata(ticket, _)] = &actions[..] else {
         panic!("{actions:?}")
     };
     let actions = bench.tell(Event::MetadataWritten(*ticket, Err(Errno::EIO)));
-    let refused = Err(Errno::EIO);
-    assert_eq!(actions[..2], [reply(1, refused), reply(2, refused)]);
-    assert!(!actions.contains(&write(2, 0)));
+    assert_eq!(actions[0], Action::Disconnect);
+    let silent = |actions: &[Action]| {
+        let answers =
+            |action: &Action| matches!(action, Action::Reply { .. } | Action::WriteLocal(..));
+        !actions.iter().any(answers)
+    };
+    assert!(silent(&actions));
+    assert!(silent(&bench.receive(3, Command::Write, 512)));
+
+    let mut bench = Bench::new();
+    bench.receive(1, Command::Write, 0);
+    let actions = bench.done(1, Err(Errno::EIO));
+    let [Action::WriteMetadata(ticket, _)] = &actions[..] else {
+        panic!("{actions:?}")
+    };
+    let actions = bench.tell(Event::MetadataWritten(*ticket, Err(Errno::EIO)));
+    assert_eq!(actions[0], Action::Disconnect);
+    assert!(silent(&actions));
+    assert_eq!(bench.engine.requests(), 0);
 }

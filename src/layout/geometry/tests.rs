@@ -69,7 +69,7 @@ fn a_component_is_used_as_its_metadata_say() {
         localcnt: 0,
         remotecnt: 0,
         prevrole: Role::Init,
-        inconsistent: None,
+        record: crate::layout::Record::default(),
     };
     let of = |metadata: &Metadata, media, sector| Geometry::of_component(metadata, media, sector);
     assert_eq!(of(&metadata, 16 * MIB, 512), Ok(made));

@@ -1,6 +1,8 @@
 //! What comes in place of an answer (spec, section 3), and the texts that base hastd uses.
 
 use super::ComponentFacts;
+use super::standing::{standing_from, write_standing};
+use crate::layout::Standing;
 use crate::nv::{Nv, NvView};
 use crate::terms::Role;
 
@@ -11,6 +13,9 @@ pub struct Refusal {
     pub errmsg: String,
     /// "Still primary, probably on my way down: try again each second until `timeout`."
     pub wait: bool,
+    /// What the refusing node's component says about itself: only ours says it, and only to ours. What
+    /// cannot be counts as not said, as the refusal stands in any case.
+    pub standing: Option<Box<Standing>>,
 }
 
 impl Refusal {
@@ -28,6 +33,16 @@ impl Refusal {
         Self {
             errmsg: errmsg.into(),
             wait: false,
+            standing: None,
+        }
+    }
+
+    /// The same, and what this node's component says about itself; only for a peer that speaks the extension.
+    #[must_use]
+    pub fn with_standing(self, standing: Standing) -> Self {
+        Self {
+            standing: Some(Box::new(standing)),
+            ..self
         }
     }
 
@@ -40,8 +55,8 @@ impl Refusal {
     pub fn not_secondary(role: Role) -> Self {
         let errmsg = format!("Remote node acts as {role} for the resource and not as secondary.");
         Self {
-            errmsg,
             wait: role == Role::Primary,
+            ..Self::new(errmsg)
         }
     }
 
@@ -76,12 +91,16 @@ impl Refusal {
     /// The message's entries.
     pub fn to_nv(&self) -> Nv {
         let mut nv = Nv::new();
+        if let Some(standing) = &self.standing {
+            nv.add_u64("localcnt", standing.localcnt)
+                .add_u64("remotecnt", standing.remotecnt);
+        }
         self.add_to(&mut nv);
         nv
     }
 
     /// The entries of a refusal in place of the third message, where base hastd sends what it
-    /// has of that message first.
+    /// has of that message first. The counters are said by `facts`: those of the standing, where it is there.
     pub fn to_nv_after(&self, facts: ComponentFacts) -> Nv {
         let mut nv = Nv::new();
         facts.add_to(&mut nv);
@@ -94,6 +113,9 @@ impl Refusal {
         if self.wait {
             nv.add_u8("wait", 1);
         }
+        if let Some(standing) = &self.standing {
+            write_standing(standing, &mut nv.writer());
+        }
     }
 
     /// The refusal, if the message is one, whatever else it holds.
@@ -102,6 +124,7 @@ impl Refusal {
         Some(Self {
             errmsg,
             wait: nv.contains("wait"),
+            standing: standing_from(nv).map(Box::new),
         })
     }
 }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::layout::{Generation, Point, Record};
 use crate::terms::Role;
 
 fn facts() -> ComponentFacts {
@@ -26,6 +27,7 @@ fn answer(map: Vec<u8>) -> StartAnswer {
         virgin: false,
         syncsrc,
         map,
+        ours: None,
     }
 }
 
@@ -192,6 +194,7 @@ fn messages_that_lack_something_are_refused_by_its_name() {
         localcnt: 1,
         remotecnt: 0,
         virgin: true,
+        ours: None,
     };
     let nv = start.to_nv();
     assert_eq!(Opening::from_nv(nv.view()), Ok(Opening::Start(start)));
@@ -218,4 +221,152 @@ fn messages_that_lack_something_are_refused_by_its_name() {
         .expect_err("negative")
         .to_string();
     assert_eq!(error, "the peer's second answer has no valid 'datasize'");
+}
+
+fn record() -> Record {
+    let point = |of, number| Point {
+        generation: Generation::new(of).expect("not 0"),
+        number,
+    };
+    Record {
+        at: Some(point(7, 2)),
+        lacks: true,
+        past: vec![point(6, 9)],
+        ..Record::default()
+    }
+}
+
+fn standing() -> Standing {
+    Standing {
+        resuid: 7,
+        localcnt: 1,
+        remotecnt: 2,
+        record: record(),
+    }
+}
+
+fn start(ours: Option<Situation>) -> Start {
+    Start {
+        resource: "disk1".to_owned(),
+        token: [3; 16],
+        resuid: 7,
+        localcnt: 1,
+        remotecnt: 0,
+        virgin: false,
+        ours,
+    }
+}
+
+/// The same entries without the one of this name, or with another value in its place.
+fn without(nv: &Nv, field: &str, instead: Option<&[u8]>) -> Nv {
+    let mut changed = Nv::new();
+    for entry in nv.entries() {
+        if entry.name != field.as_bytes() {
+            changed.writer().copy(entry);
+        } else if let Some(bytes) = instead {
+            changed.add_bytes(field, bytes);
+        }
+    }
+    changed
+}
+
+#[test]
+fn a_primary_of_ours_says_its_situation_behind_base_s_entries() {
+    let plain = start(None).to_nv();
+    for (holds, leans) in [(false, true), (true, false)] {
+        let sent = start(Some(Situation {
+            record: record(),
+            holds,
+            leans,
+        }));
+        let nv = sent.to_nv();
+        assert!(nv.as_bytes().starts_with(plain.as_bytes()));
+        assert!(nv.as_bytes().len() < frame::Limits::OPENING.nv);
+        let text = nv.to_string();
+        let (holds, leans) = (u8::from(holds), u8::from(leans));
+        assert!(
+            text.ends_with(&format!(" holds:2={holds} leans:2={leans}")),
+            "{text}"
+        );
+        assert_eq!(sent.situation(), Ok(sent.ours.as_ref().expect("said")));
+        assert_eq!(Opening::from_nv(nv.view()), Ok(Opening::Start(sent)));
+    }
+    let error = start(None).situation().expect_err("not said").to_string();
+    assert_eq!(error, "the peer's second message has no valid 'record'");
+}
+
+#[test]
+fn what_a_primary_of_ours_says_by_halves_is_refused() {
+    let sent = start(Some(Situation {
+        record: record(),
+        holds: true,
+        leans: true,
+    }));
+    let error = |nv: &Nv| {
+        let error = Opening::from_nv(nv.view()).expect_err("refused");
+        error.to_string()
+    };
+    for field in ["holds", "leans"] {
+        let text = format!("the peer's second message has no valid '{field}'");
+        assert_eq!(error(&without(&sent.to_nv(), field, None)), text);
+        assert_eq!(error(&without(&sent.to_nv(), field, Some(&[1]))), text);
+    }
+    let mut other_type = without(&sent.to_nv(), "record", None);
+    other_type.add_u8("record", 1);
+    assert_eq!(
+        error(&other_type),
+        "the peer's second message has no valid 'record'"
+    );
+    let damaged = without(&sent.to_nv(), "record", Some(&[1; 43]));
+    assert_eq!(
+        error(&damaged),
+        "the peer's second message holds a damaged record: a history or record of 43 bytes, which cannot be"
+    );
+}
+
+#[test]
+fn a_secondary_of_ours_says_its_standing() {
+    let Standing { resuid, record, .. } = standing();
+    let sent = StartAnswer {
+        ours: Some(Identity { resuid, record }),
+        ..answer(vec![0xff; 512])
+    };
+    let message = message(&sent.encode(2, Compression::Lzf, Checksum::Crc32));
+    let decode = |nv: &Nv| StartAnswer::decode(nv.view(), &message.payload, 4096);
+    let Ok(Answer::Accepted(back)) = decode(&message.nv) else {
+        panic!("accepted");
+    };
+    assert_eq!(back.standing(), Ok(standing()));
+    assert_eq!(back, sent);
+
+    let refused = |nv: &Nv| decode(nv).expect_err("refused").to_string();
+    assert_eq!(
+        refused(&without(&message.nv, "resuid", None)),
+        "the peer's second answer has no valid 'resuid'"
+    );
+    let damaged = refused(&without(&message.nv, "record", Some(&[0xff; 44])));
+    assert!(
+        damaged.starts_with("the peer's second answer holds a damaged record: "),
+        "{damaged}"
+    );
+    let error = answer(vec![]).standing().expect_err("not said").to_string();
+    assert_eq!(error, "the peer's second answer has no valid 'record'");
+}
+
+#[test]
+fn a_refusal_of_ours_says_the_standing_and_stands_without_it() {
+    let split = Refusal::split_brain().with_standing(standing());
+    let after = split.to_nv_after(facts());
+    for nv in [split.to_nv(), after] {
+        assert_eq!(Refusal::from_nv(nv.view()).as_ref(), Some(&split));
+        let damaged = without(&nv, "record", Some(&[1; 43]));
+        let bare = Some(Refusal::split_brain());
+        assert_eq!(Refusal::from_nv(damaged.view()), bare);
+        for field in ["record", "resuid", "localcnt", "remotecnt"] {
+            let nv = without(&nv, field, None);
+            assert_eq!(Refusal::from_nv(nv.view()), bare);
+        }
+    }
+    let facts_alone = Refusal::split_brain().to_nv_after(facts());
+    assert!(!facts_alone.contains("record") && !facts_alone.contains("resuid"));
 }

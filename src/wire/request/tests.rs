@@ -1,4 +1,5 @@
 use super::*;
+use crate::layout::{Generation, Point};
 use crate::nv::Nv;
 use crate::terms::{Checksum, Compression};
 use crate::wire::payload;
@@ -79,33 +80,148 @@ fn every_request_comes_back() {
     }
 }
 
-#[test]
-fn state_reports_come_back() {
-    for (number, state) in [
-        (1, ComponentState::Consistent),
-        (2, ComponentState::Inconsistent),
-        (3, ComponentState::Ahead),
-    ] {
-        let report = StateReport {
-            seq: 4,
-            state,
+fn point(of: u64, number: u64) -> Point {
+    Point {
+        generation: Generation::new(of).expect("not 0"),
+        number,
+    }
+}
+
+fn point_request(past: u64) -> RecordRequest {
+    RecordRequest {
+        seq: 4,
+        change: RecordChange::Point {
+            note: PointNote {
+                at: point(100, 7),
+                copy: CopyState::Full,
+                leads: true,
+                past: (1..=past).map(|of| point(of, of + 1)).collect(),
+            },
             localcnt: 2,
             remotecnt: 3,
-        };
+        },
+    }
+}
+
+#[test]
+fn record_requests_say_what_is_documented() {
+    let lacking = RecordRequest {
+        seq: 4,
+        change: RecordChange::Lacking,
+    };
+    for (request, text) in [
+        (lacking, "cmd:2=6 seq:8=4 kind:2=2"),
+        (
+            point_request(0),
+            "cmd:2=6 seq:8=4 kind:2=1 generation:8=100 number:8=7 copy:2=3 leads:2=1 localcnt:8=2 remotecnt:8=3",
+        ),
+        (
+            point_request(1),
+            "cmd:2=6 seq:8=4 kind:2=1 generation:8=100 number:8=7 copy:2=3 leads:2=1 \
+             past:10=01000000000000000200000000000000 localcnt:8=2 remotecnt:8=3",
+        ),
+    ] {
         let mut out = Vec::new();
-        report.encode_into(&mut out, 2);
-        let text = format!("cmd:2=6 seq:8=4 state:2={number} localcnt:8=2 remotecnt:8=3");
+        request.encode_into(&mut out, 2);
         assert_eq!(nv_of(&out).to_string(), text);
+        let back = Incoming::decode(nv_of(&out).view());
+        assert_eq!(back, Ok(Incoming::Record(request)));
+    }
+}
+
+#[test]
+fn every_record_request_comes_back() {
+    for past in 0..=24 {
+        for (number, copy) in [
+            (1, CopyState::Lacking),
+            (2, CopyState::Unchanged),
+            (3, CopyState::Full),
+        ] {
+            assert_eq!(copy as u8, number);
+            let mut sent = point_request(past);
+            if let RecordChange::Point { note, .. } = &mut sent.change {
+                note.copy = copy;
+                note.leads = past % 2 == 0;
+            }
+            let mut out = Vec::new();
+            sent.encode_into(&mut out, 2);
+            assert!(out.len() < frame::Limits::OPENING.nv);
+            let back = Incoming::decode(nv_of(&out).view());
+            assert_eq!(back, Ok(Incoming::Record(sent)));
+        }
+    }
+}
+
+#[test]
+fn record_requests_that_cannot_be_are_refused_by_what_is_wrong() {
+    let sent = |changed: &str, value: Option<Value<'_>>| {
+        let whole = Nv::build(|nv| point_request(2).write(nv));
+        let mut nv = Nv::new();
+        for entry in whole.entries() {
+            if entry.name != changed.as_bytes() {
+                nv.writer().copy(entry);
+            } else if let Some(value) = value {
+                nv.add(changed, value);
+            }
+        }
+        Incoming::decode(nv.view())
+    };
+    for field in [
+        "kind",
+        "generation",
+        "number",
+        "copy",
+        "leads",
+        "localcnt",
+        "remotecnt",
+    ] {
+        let what = "record";
         assert_eq!(
-            Incoming::decode(nv_of(&out).view()),
-            Ok(Incoming::State(report))
+            sent(field, None),
+            Err(RequestError::Missing { what, field })
+        );
+        assert_eq!(
+            sent(field, Some(Value::U16(1))),
+            Err(RequestError::Missing { what, field }),
+            "of another type"
         );
     }
-    let mut nv = Nv::new();
-    nv.add_u8("cmd", 6).add_u64("seq", 4).add_u8("state", 9);
+    let refused = |field, value| sent(field, Some(value)).expect_err("refused");
+    let missing = RequestError::Missing {
+        what: "record",
+        field: "generation",
+    };
+    assert_eq!(refused("generation", Value::U64(0)), missing);
+    assert_eq!(refused("kind", Value::U8(3)), RequestError::UnknownKind(3));
+    assert_eq!(refused("copy", Value::U8(0)), RequestError::UnknownCopy(0));
+    let limit = 1 << 63;
+    for field in ["localcnt", "remotecnt"] {
+        let value = limit;
+        let expected = RequestError::Counter { field, value };
+        assert_eq!(refused(field, Value::U64(limit)), expected);
+        assert!(sent(field, Some(Value::U64(limit - 1))).is_ok());
+    }
     assert_eq!(
-        Incoming::decode(nv.view()),
-        Err(RequestError::UnknownState(9))
+        refused("number", Value::U64(limit)),
+        RequestError::Record(RecordError::Number(limit))
+    );
+    let history = |bytes: &[u8]| sent("past", Some(Value::Bytes(bytes))).expect_err("refused");
+    for (bytes, error) in [
+        (&[1; 17][..], RecordError::Length(17)),
+        (&[1; 16 * 25], RecordError::TooManyPast(25)),
+        (&[0; 16], RecordError::NoGeneration),
+        (&[1; 32], RecordError::Repeated(0x0101_0101_0101_0101)),
+        (
+            &[[100, 0, 0, 0, 0, 0, 0, 0], [0; 8]].concat(),
+            RecordError::Repeated(100),
+        ),
+        (&[0xff; 16], RecordError::Number(u64::MAX)),
+    ] {
+        assert_eq!(history(bytes), RequestError::Record(error));
+    }
+    assert_eq!(
+        history(&[0; 16]).to_string(),
+        "record request with a point without a generation"
     );
 }
 

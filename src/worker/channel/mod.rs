@@ -12,7 +12,9 @@ pub use from_worker::{FromWorker, HookEvent};
 
 use crate::config::Resource;
 use crate::control::Permit;
-use crate::engine::primary::{Hello, Promotion};
+use crate::engine::meeting::Hello;
+use crate::engine::primary::Promotion;
+use crate::layout::{Record, Standing};
 use crate::nv::{Nv, NvView};
 use crate::terms::Role;
 use crate::wire::frame::{self, Limits};
@@ -94,7 +96,7 @@ impl Assignment {
 }
 
 /// What the main process has read from a primary, and agreed on with it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Introduction {
     /// The protocol version of the first answer.
     pub version: u8,
@@ -255,10 +257,14 @@ fn write_begin(nv: &mut Nv, begin: &Begin) {
             } = introduction;
             nv.add_u8("version", *version)
                 .add_u8("extension", *extension);
-            nv.add_u64("resuid", hello.resuid)
-                .add_u8("virgin", u8::from(hello.virgin));
-            nv.add_u64("localcnt", hello.localcnt)
-                .add_u64("remotecnt", hello.remotecnt);
+            let standing = &hello.standing;
+            nv.add_u64("resuid", standing.resuid)
+                .add_u64("localcnt", standing.localcnt)
+                .add_u64("remotecnt", standing.remotecnt)
+                .add_bytes("record", &standing.record.to_bytes());
+            nv.add_u8("virgin", u8::from(hello.virgin))
+                .add_u8("holds", u8::from(hello.holds))
+                .add_u8("leans", u8::from(hello.leans));
         }
     }
 }
@@ -273,10 +279,16 @@ fn read_begin(fields: &Fields<'_>) -> Result<ToWorker, ChannelError> {
             version: fields.byte("version")?,
             extension: fields.byte("extension")?,
             hello: Hello {
-                resuid: fields.long("resuid")?,
-                localcnt: fields.long("localcnt")?,
-                remotecnt: fields.long("remotecnt")?,
+                standing: Standing {
+                    resuid: fields.long("resuid")?,
+                    localcnt: fields.long("localcnt")?,
+                    remotecnt: fields.long("remotecnt")?,
+                    record: Record::from_bytes(fields.bytes("record")?)
+                        .map_err(|_| fields.invalid("record"))?,
+                },
                 virgin: fields.byte("virgin")? != 0,
+                holds: fields.byte("holds")? != 0,
+                leans: fields.byte("leans")? != 0,
             },
         }),
         Ok(Role::Init) | Err(_) => return Err(fields.invalid("role")),
@@ -339,6 +351,10 @@ impl<'a> Fields<'a> {
 
     fn long(&self, field: &'static str) -> Result<u64, ChannelError> {
         self.nv.u64(field).ok_or_else(|| self.invalid(field))
+    }
+
+    fn bytes(&self, field: &'static str) -> Result<&[u8], ChannelError> {
+        self.nv.bytes(field).ok_or_else(|| self.invalid(field))
     }
 
     fn number(&self) -> Result<u32, ChannelError> {

@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::config::{Config, NodeNames};
+use crate::layout::Generation;
 use crate::wire::frame::Message;
 
 fn resource(text: &str) -> Resource {
@@ -29,11 +30,21 @@ fn nv_of(bytes: &[u8]) -> Nv {
 }
 
 fn hello() -> Hello {
+    let generation = Generation::new(u64::MAX).expect("not 0");
     Hello {
-        resuid: u64::MAX,
-        localcnt: 3,
-        remotecnt: 2,
+        standing: Standing {
+            resuid: u64::MAX,
+            localcnt: 3,
+            remotecnt: 2,
+            record: Record {
+                own: Some(generation),
+                lacks: true,
+                ..Record::default()
+            },
+        },
         virgin: true,
+        holds: true,
+        leans: false,
     }
 }
 

@@ -11,10 +11,11 @@ use nix::errno::Errno;
 
 use crate::control::Permit;
 use crate::engine::primary::{Action, DisconnectReason, Event, Hello, Notice, Primary};
-use crate::engine::{Command, Operation, Owner, PeerState, Range, Request};
+use crate::engine::{Command, Operation, Owner, Range, Request};
 use crate::provider::{self, Buffer, BufferPool, Completion, ProviderRequest};
-use crate::wire::request::{ComponentState, PeerCommand, PeerRequest, StateReport};
+use crate::wire::request::{PeerCommand, PeerRequest};
 use crate::worker::local::{Content, Ended, Space, Task};
+use crate::worker::notes;
 use crate::worker::outbox::{Message, Outbox, Payload};
 use crate::worker::unanswered::Unanswered;
 
@@ -62,7 +63,7 @@ pub struct Work {
     /// Something was released.
     pub released: bool,
     /// What the second message of the handshake says.
-    pub hello: Option<Hello>,
+    pub hello: Option<Box<Hello>>,
     /// The connection is to be closed.
     pub disconnect: Option<DisconnectReason>,
     /// Things to be told.
@@ -274,20 +275,9 @@ impl Core {
                 let message = self.request(seq, operation, command, range, memsync);
                 self.send(message, outbox, work);
             }
-            Action::SendState {
-                seq,
-                state,
-                localcnt,
-                remotecnt,
-            } => {
-                let state = wire_state(state);
-                let report = StateReport {
-                    seq,
-                    state,
-                    localcnt,
-                    remotecnt,
-                };
-                self.send(Message::State(report), outbox, work);
+            Action::Tell { seq, note } => {
+                let message = Message::Note(notes::to_wire(seq, note));
+                self.send(message, outbox, work);
             }
             Action::WriteMap(ticket, sectors) => work.tasks.push(Task::Map(ticket, sectors)),
             Action::WriteMetadata(ticket, metadata) => {
@@ -414,13 +404,5 @@ pub const fn command_of(command: provider::Command) -> Command {
         provider::Command::Write | provider::Command::Zeroes => Command::Write,
         provider::Command::Delete => Command::Delete,
         provider::Command::Flush => Command::Flush,
-    }
-}
-
-const fn wire_state(state: PeerState) -> ComponentState {
-    match state {
-        PeerState::Consistent => ComponentState::Consistent,
-        PeerState::Inconsistent => ComponentState::Inconsistent,
-        PeerState::Ahead => ComponentState::Ahead,
     }
 }

@@ -11,7 +11,7 @@ use super::Primary;
 use super::served::Served;
 use crate::config::Resource;
 use crate::control::WorkerStatus;
-use crate::engine::handshake::Source;
+use crate::engine::meeting::Source;
 use crate::engine::primary::Answer;
 use crate::provider::gate::kernel::Kernel;
 use crate::worker::channel::DeviceFate;
@@ -72,7 +72,8 @@ impl Primary {
     fn review_direct_reads(&self) {
         // What is current must not change between looking and switching.
         let _reviewing = lock(&self.direct_reads);
-        let lacks_nothing = lock(&self.core).engine().status().stale == 0;
+        let status = lock(&self.core).engine().status();
+        let lacks_nothing = status.stale == 0 && !status.superseded;
         // What failed before there was a device barred nothing.
         let is_current = lacks_nothing && self.local.last_failure().is_none();
         if let Some(provider) = &*self.provider() {

@@ -32,7 +32,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(10);
 pub struct Meeting {
     state: Mutex<State>,
     connections: Slot<(u32, Result<OwnedFd, String>)>,
-    hellos: Slot<Option<Hello>>,
+    hellos: Slot<Option<Box<Hello>>>,
     /// Something that ends a wait came up.
     nudge: Slot<()>,
     /// The next try is to be made at once.
@@ -116,7 +116,7 @@ impl Meeting {
     }
 
     /// The engine says what goes into the second message.
-    pub fn say(&self, hello: Hello) {
+    pub fn say(&self, hello: Box<Hello>) {
         self.hellos.put(Some(hello));
     }
 
@@ -177,7 +177,7 @@ impl Meeting {
     }
 
     /// What the engine says; `None` if it says nothing in time, or wants no meeting now.
-    pub(super) fn take_hello(&self, deadline: Instant) -> Option<Hello> {
+    pub(super) fn take_hello(&self, deadline: Instant) -> Option<Box<Hello>> {
         self.hellos.take(Some(deadline)).flatten()
     }
 

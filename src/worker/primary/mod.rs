@@ -50,6 +50,10 @@ const MOST_HELD: usize = 8192;
 /// How often it is looked whether there is room again, at the least.
 const LOOK: Duration = Duration::from_millis(100);
 
+/// How long what was written stays uncovered by a point: an older image of a component that is put back is
+/// told from the right one only across a point.
+const POINT_INTERVAL: Duration = Duration::from_secs(5);
+
 /// Whether a thread may wait for a quick disk itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Here {
@@ -129,6 +133,7 @@ impl Primary {
             component,
             metadata,
             geometry,
+            found: _,
         } = disk::open_for_use(&resource.local, &resource.name)?;
         let local = Local::new(component, geometry, resource.metaflush);
         let keepdirty = metadata.keepdirty;
@@ -140,8 +145,11 @@ impl Primary {
             map: local.read_map()?,
             replication: resource.replication,
             window,
+            piece: engine::MAX_REQUEST,
             patience: resource.timeout.as_millis() as u64,
-            fresh_resuid: fresh_resuid()?,
+            point_interval: POINT_INTERVAL.as_millis() as u64,
+            fresh_resuid: random()?,
+            entropy: random()?,
             promotion: rights.promotion,
         })?;
         // The engine keeps what is under way within the window; rounding may add to it.
@@ -294,7 +302,7 @@ impl Primary {
 }
 
 /// A random number that is not 0.
-fn fresh_resuid() -> io::Result<u64> {
+fn random() -> io::Result<u64> {
     loop {
         let number = getrandom::u64().map_err(io::Error::other)?;
         if number != 0 {

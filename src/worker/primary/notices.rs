@@ -4,6 +4,7 @@
 use super::Primary;
 use super::core::Work;
 use crate::engine;
+use crate::engine::meeting::Party;
 use crate::engine::primary::{DisconnectReason, Notice};
 use crate::worker::channel::{FromWorker, HookEvent};
 use crate::worker::lock;
@@ -61,6 +62,17 @@ impl Primary {
             Notice::LocalStale => log::error!(
                 "the local component fails writes: what it lacks is read from the other node; look at this \
                  node's disk"
+            ),
+            Notice::OlderImage(party) => log::error!(
+                "an older image of {} component was put back: all of it is copied from the other node again",
+                match party {
+                    Party::Primary => "this node's",
+                    Party::Secondary => "the other node's",
+                }
+            ),
+            Notice::Superseded { requests } => log::error!(
+                "superseded: the other node went on as primary; what was written here and not acknowledged \
+                 ({requests} requests) has failed; close the device (zpool export -f, umount -f, or reboot)"
             ),
             Notice::Held => log::warn!(
                 "writes are held: the other node is away, and this node's permit to go on without it has run out"

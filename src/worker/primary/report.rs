@@ -147,7 +147,7 @@ fn condition(status: &Status) -> Condition {
 fn peer_state(status: &Status, meeting: &State) -> PeerState {
     if meeting.is_split_brain() {
         PeerState::SplitBrain
-    } else if status.peer_inconsistent {
+    } else if status.peer_lacks {
         PeerState::Inconsistent
     } else if status.connected && (status.up_to_date || status.stale > 0) {
         // What this node lacks is fetched from a peer that has everything.
@@ -174,10 +174,11 @@ mod tests {
             let status = Status {
                 connected,
                 up_to_date,
-                peer_inconsistent: false,
+                peer_lacks: false,
                 behind: 0,
                 stale: 0,
                 synchronising: None,
+                superseded: false,
                 map_updates: 0,
                 requests: 0,
                 held: 0,

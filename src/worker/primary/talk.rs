@@ -10,11 +10,13 @@ use socket2::Socket;
 
 use super::{Here, Primary};
 use crate::config::Resource;
-use crate::engine::handshake::Source;
+use crate::engine::meeting::Source;
 use crate::engine::primary::{Answer, Event, Hello};
-use crate::layout::Bitmap;
+use crate::layout::{Bitmap, Record, Standing};
 use crate::wire::frame::{self, FrameError, Limits, Message, ReadError};
-use crate::wire::handshake::{self, HandshakeError, HelloAnswer, Refusal, StartAnswer, SyncSource};
+use crate::wire::handshake::{
+    self, HandshakeError, HelloAnswer, Refusal, Situation, StartAnswer, SyncSource,
+};
 use crate::wire::{EXTENSION_LEVEL, PROTOCOL_VERSION};
 use crate::worker::channel::FromWorker;
 use crate::worker::peer::{self, Connection};
@@ -130,37 +132,60 @@ impl Talk<'_> {
     ) -> Result<Answer, MeetingError> {
         let Connection { outgoing, incoming } = connection;
         let hello = self.hello()?;
+        let extended = first.extension.unwrap_or(0) >= EXTENSION_LEVEL;
         let start = handshake::Start {
             resource: self.resource.name.clone(),
             token: first.token,
-            resuid: hello.resuid,
-            localcnt: hello.localcnt,
-            remotecnt: hello.remotecnt,
+            resuid: hello.standing.resuid,
+            localcnt: hello.standing.localcnt,
+            remotecnt: hello.standing.remotecnt,
             virgin: hello.virgin,
+            ours: extended.then(|| Situation {
+                record: hello.standing.record,
+                holds: hello.holds,
+                leans: hello.leans,
+            }),
         };
         self.send(incoming, &frame::encode(first.version, &start.to_nv(), &[]))?;
         let extents = self.primary.local.geometry().extents;
         let limits = Limits::PEER.with_payload(handshake::max_map(extents));
         let message = self.receive(outgoing, limits)?;
         let answer = StartAnswer::decode(message.nv.view(), &message.payload, extents);
+        if let Ok(handshake::Answer::Refused(refusal)) = &answer
+            && let Some(standing) = &refusal.standing
+        {
+            // It may be newer than what is here.
+            let standing = standing.clone();
+            self.primary.tell(Event::Refused(standing), Here::Nothing);
+        }
         let answer = self.accepted(answer)?;
         self.check(&answer)?;
+        let standing = if extended {
+            let standing = answer.standing();
+            standing.map_err(|error| self.misunderstood(error))?
+        } else {
+            Standing {
+                resuid: start.resuid,
+                localcnt: answer.localcnt,
+                remotecnt: answer.remotecnt,
+                record: Record::default(),
+            }
+        };
         Ok(Answer {
-            localcnt: answer.localcnt,
-            remotecnt: answer.remotecnt,
+            standing,
             virgin: answer.virgin,
             source: match answer.syncsrc {
                 SyncSource::Primary => Source::Primary,
                 SyncSource::Secondary => Source::Secondary,
             },
             map: (!answer.map.is_empty()).then(|| Bitmap::from_bytes(extents, &answer.map)),
-            extension: first.extension.unwrap_or(0) >= EXTENSION_LEVEL,
+            extension: extended,
             memsync: first.version >= 2,
         })
     }
 
     /// Asks the engine what to say of our data.
-    fn hello(&self) -> Result<Hello, MeetingError> {
+    fn hello(&self) -> Result<Box<Hello>, MeetingError> {
         let meeting = &self.primary.meeting;
         meeting.forget_hello();
         self.primary.tell(Event::Meet, Here::Nothing);
@@ -201,18 +226,19 @@ impl Talk<'_> {
         &self,
         answer: Result<handshake::Answer<T>, HandshakeError>,
     ) -> Result<T, MeetingError> {
-        let remote = || self.remote.clone();
         match answer {
             Ok(handshake::Answer::Accepted(answer)) => Ok(answer),
             Ok(handshake::Answer::Refused(refusal)) => Err(MeetingError::Refused {
                 resource: Box::new(self.resource.clone()),
                 refusal,
             }),
-            Err(error) => Err(MeetingError::Handshake {
-                remote: remote(),
-                error,
-            }),
+            Err(error) => Err(self.misunderstood(error)),
         }
+    }
+
+    fn misunderstood(&self, error: HandshakeError) -> MeetingError {
+        let remote = self.remote.clone();
+        MeetingError::Handshake { remote, error }
     }
 
     fn send(&self, socket: &Socket, message: &[u8]) -> Result<(), MeetingError> {

@@ -9,15 +9,14 @@ use std::sync::Arc;
 use super::Secondary;
 use super::core::{Data, Taken};
 use crate::engine::secondary::Event;
-use crate::engine::{Command, PeerState, Range, Request};
+use crate::engine::{Command, Range, Request};
 use crate::provider::{Buffer, BufferError};
 use crate::terms::Compression;
 use crate::wire::payload::PayloadFields;
-use crate::wire::request::{
-    ComponentState, Incoming, PeerCommand, PeerRequest, RequestError, StateReport,
-};
+use crate::wire::request::{Incoming, PeerCommand, PeerRequest, RecordRequest, RequestError};
 use crate::worker::inbox::{Inbox, InboxError};
 use crate::worker::local::{Content, Space};
+use crate::worker::notes;
 
 /// Requests told to the engine at once, at most: beyond, those that wait for them would wait longer
 /// than it saves.
@@ -32,6 +31,11 @@ pub enum ReceiveError {
     /// A request that makes no sense.
     #[error("the primary sent a bad request: {0}")]
     Request(#[from] RequestError),
+    /// A note, though the two did not agree on the extension.
+    #[error(
+        "the primary sent a request of our extension, though it does not speak it: it is damaged or forged"
+    )]
+    Unexpected,
     /// The worker is ending.
     #[error("the worker is ending: {0}")]
     Buffer(#[from] BufferError),
@@ -87,34 +91,19 @@ impl<'a> Arrivals<'a> {
 
     fn next(&mut self) -> Result<(), ReceiveError> {
         match Incoming::decode(self.inbox.head()?.nv)? {
-            Incoming::State(report) => self.state(report),
+            Incoming::Record(request) if self.secondary.extension => self.note(request),
+            Incoming::Record(_) => return Err(ReceiveError::Unexpected),
             Incoming::Request(request, payload) => self.request(request, &payload)?,
         }
         Ok(())
     }
 
-    fn state(&mut self, report: StateReport) {
-        let StateReport {
-            seq,
-            state,
-            localcnt,
-            remotecnt,
-        } = report;
-        let state = match state {
-            ComponentState::Consistent => PeerState::Consistent,
-            ComponentState::Inconsistent => PeerState::Inconsistent,
-            ComponentState::Ahead => PeerState::Ahead,
-        };
+    fn note(&mut self, request: RecordRequest) {
         let id = self.take_id();
-        let event = Event::State {
-            id,
-            state,
-            localcnt,
-            remotecnt,
-        };
+        let (seq, note) = notes::from_wire(request);
         self.arrived.push(Arrival {
             id,
-            event,
+            event: Event::Note(id, note),
             taken: Taken {
                 seq,
                 data: Data::None,
@@ -134,8 +123,8 @@ impl<'a> Arrivals<'a> {
             PeerCommand::Write => Command::Write,
             PeerCommand::Delete => Command::Delete,
             PeerCommand::Flush => Command::Flush,
-            // State is decoded as such.
-            PeerCommand::Keepalive | PeerCommand::State => return Ok(()),
+            // A record request is decoded as such.
+            PeerCommand::Keepalive | PeerCommand::Record => return Ok(()),
         };
         let PeerRequest {
             seq,

@@ -6,8 +6,8 @@
 use std::collections::HashMap;
 
 use super::arrivals::Arrival;
-use crate::engine::secondary::{Action, Event};
-use crate::engine::{self, Operation, Owner, PeerState};
+use crate::engine::secondary::{Action, Dialect, Event, Sight};
+use crate::engine::{self, Operation, Owner};
 use crate::layout::Metadata;
 use crate::wire::request::PeerReply;
 use crate::worker::local::{Content, Ended, Space, Task};
@@ -45,13 +45,15 @@ pub struct Work {
     pub sends: bool,
     /// Things to be done on the component.
     pub tasks: Vec<Task>,
+    /// The connection is to end: what is to be answered cannot be stored.
+    pub disconnect: bool,
 }
 
 impl Core {
     /// Around a new engine.
-    pub fn new(metadata: Metadata) -> Self {
+    pub fn new(metadata: Metadata, dialect: Dialect) -> Self {
         Self {
-            engine: engine::Secondary::new(metadata),
+            engine: engine::Secondary::new(metadata, dialect),
             taken: HashMap::new(),
             actions: Vec::new(),
         }
@@ -67,9 +69,9 @@ impl Core {
         self.engine.metadata()
     }
 
-    /// What the primary said last of the two copies.
-    pub fn told(&self) -> Option<PeerState> {
-        self.engine.told()
+    /// What is known of the two copies.
+    pub fn sight(&self) -> Sight {
+        self.engine.sight()
     }
 
     /// Takes a request that arrived.
@@ -152,6 +154,7 @@ impl Core {
             Action::WriteMetadata(ticket, metadata) => {
                 work.tasks.push(Task::Metadata(ticket, metadata));
             }
+            Action::Disconnect => work.disconnect = true,
         }
     }
 

@@ -24,8 +24,8 @@ use crate::config::Resource;
 use crate::control::{Permit, Queues, WorkerStatus};
 use crate::disk::{self, Prepared};
 use crate::engine;
-use crate::engine::handshake::Source;
-use crate::engine::secondary::Event;
+use crate::engine::meeting::Source;
+use crate::engine::secondary::{Dialect, Event};
 use crate::provider::BufferPool;
 use crate::wire::handshake::Refusal;
 use crate::worker::channel::{DeviceFate, FromWorker, HookEvent, Introduction};
@@ -69,7 +69,7 @@ pub(super) struct Secondary {
     /// Who was the source when the two met.
     source: Source,
     /// The primary says how the copies are.
-    extension: bool,
+    pub(super) extension: bool,
     /// Why the connection was lost, once it was.
     lost: Mutex<Option<String>>,
     timeout: Duration,
@@ -88,11 +88,17 @@ pub fn run(
         component,
         metadata,
         geometry,
+        found: _,
     } = disk::open_for_use(&resource.local, &resource.name)?;
     let local = Local::new(component, geometry, resource.metaflush);
     let [first, second] = connections;
     let incoming = peer::prepare(first, resource.timeout)?;
     let outgoing = peer::prepare(second, resource.timeout)?;
+    let dialect = if primary.extension > 0 {
+        Dialect::Extended
+    } else {
+        Dialect::Base
+    };
     let (metadata, source) = match serve::answer(&local, resource, metadata, primary, &incoming) {
         Ok(agreed) => agreed,
         Err(error) => return Ok(refused(link, resource, &error)),
@@ -105,7 +111,7 @@ pub fn run(
         checksum: resource.checksum,
     };
     let secondary = Arc::new(Secondary {
-        core: Mutex::new(Core::new(metadata)),
+        core: Mutex::new(Core::new(metadata, dialect)),
         finished: Condvar::new(),
         outbox: Outbox::new(style),
         local,
@@ -115,7 +121,7 @@ pub fn run(
         ending: Ending::new(link.clone()),
         stopped: AtomicBool::new(false),
         source,
-        extension: primary.extension > 0,
+        extension: dialect == Dialect::Extended,
         lost: Mutex::default(),
         timeout: resource.timeout,
         watch: Mutex::default(),
@@ -153,7 +159,7 @@ fn lost_sentence(why: &str) -> String {
 fn refused(link: &Link, resource: &Resource, error: &ServeError) -> u8 {
     let (exit, message) = match error {
         ServeError::Refused(refusal) => {
-            if *refusal == engine::handshake::Refusal::SplitBrain {
+            if *refusal == engine::meeting::Refusal::SplitBrain {
                 link.send(&FromWorker::Hook(HookEvent::SplitBrain));
             }
             let refusal = Refusal::new(refusal.to_string());
@@ -252,6 +258,14 @@ impl Secondary {
                     ended.push(self.local.carry_out(task));
                 }
             }
+            if std::mem::take(&mut work.disconnect) {
+                lock(&self.lost).get_or_insert_with(|| {
+                    String::from(
+                        "this node could not store its metadata, and so may answer nothing; look at its disk",
+                    )
+                });
+                self.connection.shut();
+            }
             if ended.is_empty() {
                 return;
             }
@@ -295,10 +309,10 @@ impl Station for Secondary {
         let core = lock(&self.core);
         let extentsize = core.metadata().extentsize;
         let sight = Sight {
-            inconsistent: core.metadata().inconsistent.is_some(),
+            lacks: core.metadata().record.lacks,
             source: self.source,
             extension: self.extension,
-            told: core.told(),
+            said: core.sight(),
         };
         drop(core);
         let queues = Queues {

@@ -1,31 +1,32 @@
 //! How a secondary is, for hastctl: no more than it knows. What is left to copy the primary knows.
 
 use crate::control::{Condition, Connection, Details, LocalState, PeerState, Queues, WorkerStatus};
-use crate::engine;
-use crate::engine::handshake::Source;
+use crate::engine::meeting::Source;
+use crate::engine::secondary;
 use crate::worker::counts::Counts;
 use crate::worker::local::Local;
 
 /// What a secondary knows of the two copies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sight {
-    /// It is being copied onto, as far as it knows.
-    pub inconsistent: bool,
+    /// Its record says that it lacks something.
+    pub lacks: bool,
     /// Who was the source when the two met.
     pub source: Source,
     /// The primary says how the copies are; base's does not.
     pub extension: bool,
-    /// What it said last.
-    pub told: Option<engine::PeerState>,
+    /// What it has said.
+    pub said: secondary::Sight,
 }
 
 impl Sight {
     fn condition(self) -> Condition {
-        let equal = match self.told {
-            Some(told) => told == engine::PeerState::Consistent,
-            None => !self.extension && self.source == Source::Primary,
+        let equal = if self.extension {
+            self.said.equal
+        } else {
+            self.source == Source::Primary
         };
-        if equal && !self.inconsistent {
+        if equal && !self.lacks {
             Condition::Complete
         } else {
             Condition::Syncing
@@ -33,15 +34,17 @@ impl Sight {
     }
 
     fn peer(self) -> PeerState {
-        match (self.told, self.source) {
-            (Some(engine::PeerState::Consistent | engine::PeerState::Inconsistent), _) => {
-                PeerState::UpToDate
-            }
-            (Some(engine::PeerState::Ahead), _) | (None, Source::Secondary) => {
-                PeerState::Inconsistent
-            }
-            (None, Source::Primary) if self.inconsistent || !self.extension => PeerState::UpToDate,
-            (None, Source::Primary) => PeerState::Unknown,
+        let relied_on = if self.said.met {
+            self.said.leads
+        } else {
+            self.source == Source::Secondary
+        };
+        if relied_on {
+            PeerState::Inconsistent
+        } else if self.lacks || self.said.equal || !self.extension {
+            PeerState::UpToDate
+        } else {
+            PeerState::Unknown
         }
     }
 
@@ -89,7 +92,7 @@ pub fn report(
         details: Some(Details {
             connection: Connection::Connected,
             peer: sight.peer(),
-            local: if sight.inconsistent {
+            local: if sight.lacks {
                 LocalState::Inconsistent
             } else {
                 LocalState::UpToDate
@@ -104,38 +107,63 @@ pub fn report(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::PeerState::{Ahead, Consistent, Inconsistent};
+
+    fn said(met: bool, equal: bool, leads: bool) -> secondary::Sight {
+        secondary::Sight { met, equal, leads }
+    }
 
     #[test]
     fn complete_is_what_the_primary_has_said_to_be() {
         let (complete, syncing) = (Condition::Complete, Condition::Syncing);
-        for (source, told, condition, peer) in [
-            (Source::Primary, None, syncing, PeerState::Unknown),
+        for (source, said, lacks, condition, peer) in [
             (
                 Source::Primary,
-                Some(Inconsistent),
+                said(false, false, false),
+                false,
+                syncing,
+                PeerState::Unknown,
+            ),
+            (
+                Source::Primary,
+                said(true, false, false),
+                true,
                 syncing,
                 PeerState::UpToDate,
             ),
-            (Source::Secondary, None, syncing, PeerState::Inconsistent),
+            (
+                Source::Secondary,
+                said(false, false, false),
+                false,
+                syncing,
+                PeerState::Inconsistent,
+            ),
             (
                 Source::Primary,
-                Some(Ahead),
+                said(true, false, true),
+                false,
                 syncing,
                 PeerState::Inconsistent,
             ),
             (
                 Source::Secondary,
-                Some(Consistent),
+                said(true, true, false),
+                false,
                 complete,
+                PeerState::UpToDate,
+            ),
+            (
+                Source::Primary,
+                said(true, true, false),
+                true,
+                syncing,
                 PeerState::UpToDate,
             ),
         ] {
             let sight = Sight {
-                inconsistent: told == Some(Inconsistent),
+                lacks,
                 source,
                 extension: true,
-                told,
+                said,
             };
             assert_eq!(sight.condition(), condition, "{sight:?}");
             assert_eq!(sight.peer(), peer, "{sight:?}");
@@ -145,11 +173,11 @@ mod tests {
 
     #[test]
     fn of_a_base_primary_no_more_is_said_than_its_handshake_did() {
-        let base = |source, inconsistent| Sight {
-            inconsistent,
+        let base = |source, lacks| Sight {
+            lacks,
             source,
             extension: false,
-            told: None,
+            said: secondary::Sight::default(),
         };
         let in_step = base(Source::Primary, false);
         assert_eq!(in_step.condition(), Condition::Complete);

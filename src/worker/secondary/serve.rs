@@ -8,10 +8,12 @@ use socket2::Socket;
 
 use crate::config::Resource;
 use crate::disk::DiskError;
-use crate::engine::handshake::{self, Agreement, MapSent, Refusal, Source};
-use crate::layout::{Bitmap, Metadata};
+use crate::engine::base::{self, MapSent};
+use crate::engine::meeting::{self, Agreement, Refusal, Source};
+use crate::layout::{Bitmap, Metadata, Standing};
+use crate::terms::Role;
 use crate::wire::frame;
-use crate::wire::handshake::{self as messages, ComponentFacts, StartAnswer, SyncSource};
+use crate::wire::handshake::{self as messages, ComponentFacts, Identity, StartAnswer, SyncSource};
 use crate::worker::channel::Introduction;
 use crate::worker::local::Local;
 
@@ -29,8 +31,8 @@ pub enum ServeError {
     Disk(#[from] DiskError),
 }
 
-/// Answers the primary's second message; returns the metadata agreed on, which is on the disk, and who is
-/// the source of what has to be copied.
+/// Answers the primary's second message; returns the metadata agreed on, and who is the source of what has to
+/// be copied. For a base primary all that is on the disk then; one of ours tells a point first.
 pub fn answer(
     local: &Local,
     resource: &Resource,
@@ -38,42 +40,71 @@ pub fn answer(
     primary: &Introduction,
     socket: &Socket,
 ) -> Result<(Metadata, Source), ServeError> {
-    let facts = facts_of(local, &metadata);
-    match handshake::decide(metadata, &primary.hello, primary.extension > 0) {
-        Ok(agreement) => agree(local, resource, agreement, primary.version, socket),
+    let extended = primary.extension > 0;
+    let standing = Standing::from(&metadata);
+    match meeting::decide(&primary.hello, &standing, extended) {
+        Ok(agreement) => {
+            let (metadata, answer) = if extended {
+                extended_answer(local, metadata, primary, agreement)?
+            } else {
+                base_answer(local, metadata, primary, agreement)?
+            };
+            let message = answer.encode(primary.version, resource.compression, resource.checksum);
+            send(socket, &message)?;
+            Ok((metadata, agreement.source))
+        }
         Err(refusal) => {
-            let message = messages::Refusal::new(refusal.to_string()).to_nv_after(facts);
+            let facts = facts_of(local, &metadata);
+            let mut message = messages::Refusal::new(refusal.to_string());
+            if extended {
+                message = message.with_standing(standing);
+            }
+            let message = message.to_nv_after(facts);
             send(socket, &frame::encode(primary.version, &message, &[]))?;
             Err(refusal.into())
         }
     }
 }
 
-fn agree(
+/// Nothing is stored before the primary tells a point.
+fn extended_answer(
     local: &Local,
-    resource: &Resource,
+    metadata: Metadata,
+    primary: &Introduction,
     agreement: Agreement,
-    version: u8,
-    socket: &Socket,
-) -> Result<(Metadata, Source), ServeError> {
-    let Agreement {
+) -> Result<(Metadata, StartAnswer), DiskError> {
+    let map = to_bytes(local, &local.read_map()?);
+    let mut answer = start_answer(local, &metadata, agreement.source, map);
+    answer.virgin = metadata.resuid == 0;
+    answer.ours = Some(Identity {
+        resuid: metadata.resuid,
+        record: metadata.record.clone(),
+    });
+    let metadata = Metadata {
+        resuid: primary.hello.standing.resuid,
+        prevrole: Role::Secondary,
+        ..metadata
+    };
+    Ok((metadata, answer))
+}
+
+fn base_answer(
+    local: &Local,
+    metadata: Metadata,
+    primary: &Introduction,
+    agreement: Agreement,
+) -> Result<(Metadata, StartAnswer), DiskError> {
+    let on_disk = local.read_map()?;
+    let base::Answer {
         metadata,
-        source,
         map,
         virgin,
-    } = agreement;
+    } = base::answer(metadata, &primary.hello, agreement, !on_disk.is_empty());
     let map = match map {
-        MapSent::Nothing => {
-            let map = local.read_map()?;
-            if map.is_empty() {
-                Vec::new()
-            } else {
-                to_bytes(local, &map)
-            }
-        }
-        MapSent::OnDisk => to_bytes(local, &local.read_map()?),
+        MapSent::Nothing if on_disk.is_empty() => Vec::new(),
+        MapSent::Nothing | MapSent::OnDisk => to_bytes(local, &on_disk),
         MapSent::Everything => {
-            let mut map = Bitmap::new(local.geometry().extents);
+            let mut map = on_disk;
             map.set_all();
             // Before the metadata: see `MapSent::Everything`.
             local.write_whole_map(&map)?;
@@ -81,24 +112,26 @@ fn agree(
         }
     };
     local.write_metadata(&metadata)?;
-    let facts = facts_of(local, &metadata);
-    let answer = StartAnswer {
+    let mut answer = start_answer(local, &metadata, agreement.source, map);
+    answer.virgin = virgin;
+    Ok((metadata, answer))
+}
+
+fn start_answer(local: &Local, metadata: &Metadata, source: Source, map: Vec<u8>) -> StartAnswer {
+    let facts = facts_of(local, metadata);
+    StartAnswer {
         datasize: facts.datasize,
         extentsize: facts.extentsize,
         localcnt: facts.localcnt,
         remotecnt: facts.remotecnt,
-        virgin,
+        virgin: false,
         syncsrc: match source {
             Source::Primary => SyncSource::Primary,
             Source::Secondary => SyncSource::Secondary,
         },
         map,
-    };
-    send(
-        socket,
-        &answer.encode(version, resource.compression, resource.checksum),
-    )?;
-    Ok((metadata, source))
+        ours: None,
+    }
 }
 
 fn facts_of(local: &Local, metadata: &Metadata) -> ComponentFacts {

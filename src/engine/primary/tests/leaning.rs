@@ -15,33 +15,78 @@ fn a_write_that_only_the_peer_has_makes_it_the_source_before_it_is_acknowledged(
     assert_eq!(bench.engine.status().stale, 0, "the peer may lose it yet");
     let flush = bench.sent(Command::Flush);
     bench.reply(flush, false, Ok(()));
-    let ahead = bench.seen.iter().find_map(|action| match action {
-        Action::SendState {
-            seq,
-            state: PeerState::Ahead,
-            localcnt,
-            ..
-        } => Some((*seq, *localcnt)),
-        _ => None,
-    });
-    let (told, localcnt) = ahead.expect("tells the peer");
-    assert_eq!(localcnt, 1);
-    assert_eq!(bench.stored.inconsistent, Some(Inconsistent::Mapped));
+    assert!(bench.stored.record.lacks, "durable before the peer is told");
     assert_eq!(
         bench.completed(1),
         None,
-        "durable there, but not known to be ahead"
+        "durable there, but not known to be relied on"
     );
-    bench.reply(told, false, Ok(()));
+    bench.store_at_peer();
+    assert_eq!(bench.peer.record.at, bench.stored.record.at);
     assert_eq!(bench.completed(1), Some(Ok(())));
     bench.settle();
     assert!(
         bench.engine.status().up_to_date,
         "fetched and in step again"
     );
+    assert!(!bench.stored.record.lacks);
+}
+
+#[test]
+fn a_write_that_only_the_peer_has_fails_where_the_peer_cannot_be_relied_on() {
+    let only_the_peer = |bench: &mut Bench| {
+        bench.submit(1, Command::Write, BLOCK);
+        let seq = bench.sent(Command::Write);
+        bench.take();
+        bench.local(1, Err(Errno::EIO));
+        bench.reply(seq, false, Ok(()));
+        bench.completed(1)
+    };
+    let mut bench = Bench::new(Replication::Fullsync);
+    bench.submit(9, Command::Write, Range::new(65536, 512));
+    bench.settle();
+    bench.connect(None);
+    bench.store_at_peer();
+    bench.take();
     assert_eq!(
-        (bench.stored.inconsistent, bench.stored.remotecnt),
-        (None, 1)
+        only_the_peer(&mut bench),
+        Some(Err(Errno::EIO)),
+        "it lacks something itself"
+    );
+    assert!(!bench.stored.record.lacks, "else both would");
+
+    let mut bench = Bench::new(Replication::Fullsync);
+    bench.connect_to_base(meeting::Source::Primary, None);
+    bench.settle();
+    assert_eq!(
+        only_the_peer(&mut bench),
+        Some(Err(Errno::EIO)),
+        "base cannot say that it is newer"
+    );
+}
+
+#[test]
+fn a_peer_that_cannot_store_that_it_is_relied_on_is_not() {
+    let mut bench = Bench::together(Replication::Fullsync);
+    bench.submit(1, Command::Write, BLOCK);
+    let seq = bench.sent(Command::Write);
+    bench.take();
+    bench.local(1, Err(Errno::EIO));
+    bench.reply(seq, false, Ok(()));
+    let flush = bench.sent(Command::Flush);
+    bench.reply(flush, false, Ok(()));
+    let told = bench.seen.iter().find_map(|action| match action {
+        Action::Tell { seq, .. } => Some(*seq),
+        _ => None,
+    });
+    bench.reply(told.expect("tells it"), false, Err(Errno::EIO));
+    assert_eq!(bench.completed(1), Some(Err(Errno::EIO)));
+    assert!(!bench.stored.record.lacks);
+    let status = bench.engine.status();
+    assert_eq!(
+        (status.stale, status.behind),
+        (0, EXTENT),
+        "its content is undecided"
     );
 }
 
@@ -58,10 +103,8 @@ fn a_write_that_both_copies_failed_fails() {
 #[test]
 fn stale_extents_are_read_from_the_peer_and_fetched_before_they_are_written() {
     let mut bench = Bench::new(Replication::Fullsync);
-    let mut map = Bitmap::new(bench.engine.geometry.extents);
-    map.set(2);
-    bench.connect(Source::Secondary, 1, Some(map));
-    assert_eq!(bench.stored.inconsistent, Some(Inconsistent::Mapped));
+    bench.meet_newer(&[2]);
+    assert!(bench.stored.record.lacks);
     bench.take();
     bench.submit(1, Command::Read, Range::new(EXTENT, 2 * EXTENT));
     let reads = bench.take();
@@ -95,9 +138,7 @@ fn stale_extents_are_read_from_the_peer_and_fetched_before_they_are_written() {
 #[test]
 fn without_the_peer_that_has_the_data_requests_wait_and_then_fail() {
     let mut bench = Bench::new(Replication::Fullsync);
-    let mut map = Bitmap::new(bench.engine.geometry.extents);
-    map.set(2);
-    bench.connect(Source::Secondary, 1, Some(map));
+    bench.meet_newer(&[2]);
     bench.tell(Event::Disconnected);
     bench.take();
     bench.submit(1, Command::Read, BLOCK);
@@ -113,31 +154,29 @@ fn without_the_peer_that_has_the_data_requests_wait_and_then_fail() {
 }
 
 #[test]
-fn an_inconsistent_component_is_promoted_only_by_force_or_to_go_on() {
-    use Inconsistent::{Mapped, Unmapped};
-    let inconsistent = |kind| Metadata {
-        inconsistent: Some(kind),
+fn a_component_that_lacks_something_is_promoted_only_by_force_or_to_go_on() {
+    let lacking = || Metadata {
+        record: Record {
+            lacks: true,
+            past: vec![point(5, 5)],
+            ..met()
+        },
         ..metadata()
     };
-    let refused = |kind, promotion| Primary::new(start(inconsistent(kind), promotion)).err();
+    let refused = |promotion| Primary::new(start(lacking(), promotion)).err();
     assert_eq!(
-        refused(Mapped, Promotion::Asked),
-        Some(PromotionRefused::Stale { bytes: 0 })
+        refused(Promotion::Asked),
+        Some(PromotionRefused::Lacking { bytes: 0 })
     );
+    assert_eq!(refused(Promotion::Resumed), None);
+    let bench = Bench::from(start(lacking(), Promotion::Forced));
+    let record = &bench.stored.record;
     assert_eq!(
-        refused(Unmapped, Promotion::Asked),
-        Some(PromotionRefused::Unfinished)
+        (record.at, record.lacks, record.past.len()),
+        (None, false, 0)
     );
-    assert_eq!(
-        refused(Unmapped, Promotion::Resumed),
-        Some(PromotionRefused::Unfinished)
-    );
-    assert_eq!(refused(Mapped, Promotion::Resumed), None);
-    let bench = Bench::from(start(inconsistent(Unmapped), Promotion::Forced));
-    assert_eq!(
-        (bench.stored.inconsistent, bench.stored.localcnt),
-        (None, 1)
-    );
+    assert!(record.own.is_some(), "with no point in common with anybody");
+    assert_eq!(bench.stored.localcnt, 1);
     assert_eq!(
         bench.engine.status().behind,
         bench.engine.geometry.data_size
@@ -145,11 +184,19 @@ fn an_inconsistent_component_is_promoted_only_by_force_or_to_go_on() {
 }
 
 #[test]
+fn a_counter_that_no_node_reaches_is_not_raised_further() {
+    let damaged = Metadata {
+        localcnt: u64::MAX,
+        ..metadata()
+    };
+    let refused = Primary::new(start(damaged, Promotion::Forced)).err();
+    assert_eq!(refused, Some(PromotionRefused::Counter));
+}
+
+#[test]
 fn what_was_fetched_but_not_noted_still_counts_as_the_peer_s() {
     let mut bench = Bench::new(Replication::Fullsync);
-    let mut map = Bitmap::new(bench.engine.geometry.extents);
-    map.set(2);
-    bench.connect(Source::Secondary, 1, Some(map));
+    bench.meet_newer(&[2]);
     let actions = bench.take();
     let fetch = actions.iter().find_map(|action| match action {
         Action::Send {
@@ -218,28 +265,27 @@ fn what_only_the_peer_had_finished_is_doubted_when_it_goes() {
 #[test]
 fn a_peer_that_is_leant_on_is_brought_up_to_date_unmarked_and_before_any_flush() {
     let mut bench = Bench::new(Replication::Fullsync);
-    let mut map = Bitmap::new(bench.engine.geometry.extents);
-    map.set(9);
-    bench.connect(Source::Secondary, 1, Some(map.clone()));
+    bench.meet_newer(&[9]);
     bench.submit(1, Command::Write, BLOCK);
     bench.local(1, Ok(()));
     bench.tell(Event::Disconnected);
     assert_eq!(bench.completed(1), None, "the peer has to have it, too");
     bench.take();
-    bench.connect(Source::Secondary, 1, Some(map));
+    bench.connect(None);
+    bench.store_at_peer();
     assert_eq!(bench.engine.status().behind, EXTENT);
     bench.submit(2, Command::Flush, Range::new(0, 0));
     let told = |actions: &[Action]| {
-        let inconsistent = |action: &Action| {
+        let lacking = |action: &Action| {
             matches!(
                 action,
-                Action::SendState {
-                    state: PeerState::Inconsistent,
+                Action::Tell {
+                    note: PeerNote::Lacking,
                     ..
                 }
             )
         };
-        actions.iter().any(inconsistent)
+        actions.iter().any(lacking)
     };
     let begun = bench.take();
     assert!(!told(&begun), "else neither node could be promoted");
@@ -260,32 +306,33 @@ fn a_peer_that_is_leant_on_is_brought_up_to_date_unmarked_and_before_any_flush()
         )
     });
     assert!(copied < flushed && copied.is_some(), "{rest:?}");
-    assert_eq!(bench.stored.inconsistent, None);
+    assert!(!bench.stored.record.lacks && !bench.peer.record.lacks);
 }
 
 #[test]
-fn the_peer_is_not_met_before_a_map_that_failed_to_be_stored_is() {
+fn the_point_of_a_meeting_is_not_told_before_the_merged_map_is_stored() {
     let mut bench = Bench::new(Replication::Fullsync);
-    let mut map = Bitmap::new(bench.engine.geometry.extents);
-    map.set(9);
+    bench.peer.record.own = Generation::new(77);
+    let map = bench.map_of(&[9]);
     bench.store = false;
-    bench.connect(Source::Secondary, 1, Some(map.clone()));
+    bench.connect(Some(map.clone()));
     let metadata = bench.take().into_iter().find_map(|action| match action {
         Action::WriteMetadata(ticket, _) => Some(ticket),
         _ => None,
     });
-    bench.tell(Event::MapWritten(1, Err(Errno::EIO)));
     bench.tell(Event::MetadataWritten(metadata.expect("stored"), Ok(())));
+    let told = |bench: &mut Bench| {
+        let actions = bench.take();
+        actions
+            .iter()
+            .any(|action| matches!(action, Action::Tell { .. }))
+    };
+    assert!(!told(&mut bench), "it makes the peer clear its own map");
+    bench.tell(Event::MapWritten(1, Err(Errno::EIO)));
     bench.tell(Event::Disconnected);
     bench.store = true;
-    bench.connect(Source::Secondary, 1, Some(map));
-    let fetches = |bench: &mut Bench| asks_peer(&bench.take(), Command::Read);
-    assert!(
-        !fetches(&mut bench),
-        "the first request makes the peer clear its own map"
-    );
-    bench.tell(Event::Tick(1_000));
-    assert!(fetches(&mut bench));
+    bench.connect(Some(map));
+    assert!(told(&mut bench));
 }
 
 fn asks_peer(actions: &[Action], wanted: Command) -> bool {
@@ -321,12 +368,12 @@ fn before_this_node_leans_on_its_peer_that_has_what_async_acknowledged() {
     let late = bench.sent(Command::Write);
     bench.take();
     bench.reply(flush, false, Ok(()));
-    assert_eq!(bench.engine.status().stale, 0, "it has not got the first");
+    assert!(!bench.stored.record.lacks, "it has not got the first");
     let flush = bench.sent(Command::Flush);
     bench.take();
     bench.reply(early, false, Ok(()));
     bench.reply(flush, false, Ok(()));
-    assert_ne!(bench.engine.status().stale, 0);
+    assert!(bench.stored.record.lacks);
     bench.reply(late, false, Ok(()));
     bench.settle();
     assert!(bench.engine.status().up_to_date);

@@ -1,13 +1,16 @@
 //! The primary by example: one behaviour a test, told as events and the actions they bring.
 
 mod leaning;
+mod making;
 mod permit;
+mod superseded;
 
 use super::*;
-use crate::engine::handshake::Source;
-use crate::engine::{Command, Owner, Range, Request};
-use crate::layout::Metadata;
+use crate::engine::meeting;
+use crate::engine::points::{self, Copy};
+use crate::engine::{Command, Owner, PeerNote, Range, Request};
 use crate::layout::activemap::Bitmap;
+use crate::layout::{Metadata, Point, Record, Standing};
 use nix::errno::Errno;
 
 const EXTENT: u64 = 4096;
@@ -21,8 +24,21 @@ struct Bench {
     store: bool,
     /// The metadata last stored.
     stored: Metadata,
-    /// This node's count as the peer last heard of it.
-    peer_knows: u64,
+    /// How the peer's component stands.
+    peer: Standing,
+}
+
+fn point(of: u64, number: u64) -> Point {
+    let generation = Generation::new(of).expect("not 0");
+    Point { generation, number }
+}
+
+/// The record of a node that has made its first point.
+fn met() -> Record {
+    Record {
+        at: Some(point(1, 1)),
+        ..Record::default()
+    }
 }
 
 fn metadata() -> Metadata {
@@ -36,7 +52,7 @@ fn metadata() -> Metadata {
         localcnt: 0,
         remotecnt: 0,
         prevrole: Role::Init,
-        inconsistent: None,
+        record: met(),
     }
 }
 
@@ -48,8 +64,11 @@ fn start(metadata: Metadata, promotion: Promotion) -> Start {
         map: Bitmap::new(geometry.extents),
         replication: Replication::Fullsync,
         window: 1 << 20,
+        piece: 1 << 20,
         patience: 20_000,
+        point_interval: 5_000,
         fresh_resuid: 99,
+        entropy: 5,
         promotion,
     }
 }
@@ -65,13 +84,14 @@ impl Bench {
 
     fn from(start: Start) -> Self {
         let stored = start.metadata.clone();
+        let peer = Standing::from(&metadata());
         let engine = Primary::new(start).expect("may be promoted");
         let mut bench = Self {
             engine,
             seen: Vec::new(),
             store: true,
             stored,
-            peer_knows: 0,
+            peer,
         };
         bench.tell(Event::Tick(0));
         bench.seen.clear();
@@ -137,20 +157,85 @@ impl Bench {
         })
     }
 
-    fn connect(&mut self, source: Source, localcnt: u64, map: Option<Bitmap>) {
-        self.tell(Event::Meet);
-        let met = |action: &Action| matches!(action, Action::Hello(_));
-        assert!(self.seen.iter().any(met), "introduces itself");
-        let remotecnt = self.peer_knows;
+    /// Meets the peer as far as its answer, which is what it decides by itself.
+    fn connect(&mut self, map: Option<Bitmap>) {
+        let hello = self.introduce();
+        let agreement = meeting::decide(&hello, &self.peer, true).expect("agrees");
         self.tell(Event::Connected(Box::new(Answer {
-            localcnt,
-            remotecnt,
+            standing: self.peer.clone(),
             virgin: false,
-            source,
+            source: agreement.source,
             map,
             extension: true,
             memsync: true,
         })));
+    }
+
+    /// Meets a base secondary that decided like this.
+    fn connect_to_base(&mut self, source: meeting::Source, map: Option<Bitmap>) {
+        self.introduce();
+        self.tell(Event::Connected(Box::new(Answer {
+            standing: Standing {
+                record: Record::default(),
+                ..self.peer.clone()
+            },
+            virgin: false,
+            source,
+            map,
+            extension: false,
+            memsync: true,
+        })));
+    }
+
+    fn introduce(&mut self) -> Hello {
+        self.tell(Event::Meet);
+        let mut hellos = self.seen.iter().rev().filter_map(|action| match action {
+            Action::Hello(hello) => Some(Hello::clone(hello)),
+            _ => None,
+        });
+        hellos.next().expect("introduces itself")
+    }
+
+    /// Meets a peer that went on alone in these extents, and stores the point of the meeting there.
+    fn meet_newer(&mut self, extents: &[u64]) {
+        self.peer.record.own = Generation::new(77);
+        self.peer.localcnt += 1;
+        let map = self.map_of(extents);
+        self.connect(Some(map));
+        self.store_at_peer();
+    }
+
+    fn map_of(&self, extents: &[u64]) -> Bitmap {
+        let mut map = Bitmap::new(self.engine.geometry.extents);
+        for extent in extents {
+            map.set(*extent);
+        }
+        map
+    }
+
+    /// The peer stores the note that was told last, and says so.
+    fn store_at_peer(&mut self) {
+        let position = self
+            .seen
+            .iter()
+            .rposition(|action| matches!(action, Action::Tell { .. }));
+        let Action::Tell { seq, note } = self.seen.remove(position.expect("was told")) else {
+            unreachable!()
+        };
+        self.store_note(&note);
+        self.reply(seq, false, Ok(()));
+    }
+
+    fn store_note(&mut self, note: &PeerNote) {
+        match note {
+            PeerNote::Lacking => self.peer.record.lacks = true,
+            PeerNote::Point(told) => {
+                self.peer.record = points::store(&self.peer.record, &told.note);
+                if told.note.copy == Copy::Full {
+                    (self.peer.localcnt, self.peer.remotecnt) = (told.remotecnt, told.localcnt);
+                }
+            }
+        }
     }
 
     /// Plays disk and peer until nothing is left to do; returns what they were asked.
@@ -170,15 +255,8 @@ impl Bench {
                         self.tell(Event::LocalDone(*operation, Ok(())));
                     }
                     Action::Send { seq, .. } => self.reply(*seq, false, Ok(())),
-                    Action::SendState {
-                        seq,
-                        state,
-                        localcnt,
-                        ..
-                    } => {
-                        if *state == PeerState::Consistent {
-                            self.peer_knows = *localcnt;
-                        }
+                    Action::Tell { seq, note } => {
+                        self.store_note(note);
                         self.reply(*seq, false, Ok(()));
                     }
                     _ => {}
@@ -190,9 +268,10 @@ impl Bench {
 
     fn together(replication: Replication) -> Self {
         let mut bench = Self::new(replication);
-        bench.connect(Source::Primary, 0, None);
+        bench.connect(None);
         bench.settle();
         assert!(bench.engine.status().up_to_date);
+        assert_eq!(bench.stored.record.at, bench.peer.record.at);
         bench
     }
 }
@@ -268,10 +347,11 @@ fn each_mode_acknowledges_when_it_says() {
 }
 
 #[test]
-fn a_lonely_write_waits_for_the_raised_counter() {
+fn a_lonely_write_begins_a_generation_before_it_reaches_the_disk() {
     let mut bench = Bench::new(Replication::Fullsync);
     bench.submit(1, Command::Write, BLOCK);
-    assert_eq!(bench.stored.localcnt, 1);
+    assert!(bench.stored.record.own.is_some());
+    assert_eq!(bench.stored.localcnt, 1, "base counts it, too");
     bench.local(1, Ok(()));
     assert_eq!(bench.completed(1), Some(Ok(())));
 
@@ -282,48 +362,61 @@ fn a_lonely_write_waits_for_the_raised_counter() {
         panic!("no map")
     };
     bench.tell(Event::MapWritten(ticket, Ok(())));
-    let metadata = bench.seen.iter().find_map(|action| match action {
-        Action::WriteMetadata(ticket, metadata) => Some((*ticket, metadata.localcnt)),
+    let actions = bench.take();
+    let [Action::WriteMetadata(ticket, metadata)] = &actions[..] else {
+        panic!("{actions:?}")
+    };
+    assert!(metadata.record.own.is_some());
+    bench.tell(Event::MetadataWritten(*ticket, Ok(())));
+    assert!(matches!(bench.take()[..], [Action::WriteLocal(..)]));
+}
+
+#[test]
+fn a_lonely_write_whose_generation_cannot_be_stored_fails() {
+    let mut bench = Bench::new(Replication::Fullsync);
+    bench.store = false;
+    bench.submit(1, Command::Write, BLOCK);
+    bench.tell(Event::MapWritten(1, Ok(())));
+    let ticket = bench.seen.iter().find_map(|action| match action {
+        Action::WriteMetadata(ticket, _) => Some(*ticket),
         _ => None,
     });
-    let (ticket, localcnt) = metadata.expect("raises");
-    assert_eq!(localcnt, 1);
-    bench.local(1, Ok(()));
-    assert_eq!(
-        bench.completed(1),
-        None,
-        "on the disk, but not counted there"
-    );
-    bench.tell(Event::MetadataWritten(ticket, Ok(())));
-    assert_eq!(bench.completed(1), Some(Ok(())));
+    bench.tell(Event::MetadataWritten(
+        ticket.expect("begins one"),
+        Err(Errno::EIO),
+    ));
+    assert_eq!(bench.completed(1), Some(Err(Errno::EIO)));
+    let writes = |action: &Action| matches!(action, Action::WriteLocal(..));
+    assert!(!bench.seen.iter().any(writes));
 }
 
 #[test]
 fn a_peer_left_in_the_middle_of_a_copy_is_known_to_be() {
     let mut bench = Bench::together(Replication::Fullsync);
-    let inconsistent = |bench: &Bench| bench.engine.status().peer_inconsistent;
+    let lacks = |bench: &Bench| bench.engine.status().peer_lacks;
     bench.tell(Event::Disconnected);
     bench.submit(1, Command::Write, BLOCK);
     bench.settle();
-    assert!(!inconsistent(&bench), "it lacks a write, no more");
-    bench.connect(Source::Primary, 0, None);
-    assert!(inconsistent(&bench));
+    assert!(!lacks(&bench), "it lacks a write, no more");
+    bench.connect(None);
+    bench.store_at_peer();
+    assert!(lacks(&bench) && bench.peer.record.lacks);
     bench.tell(Event::Disconnected);
-    assert!(inconsistent(&bench));
-    bench.connect(Source::Primary, 0, None);
+    assert!(lacks(&bench));
+    bench.connect(None);
     bench.settle();
-    assert!(!inconsistent(&bench));
+    assert!(!lacks(&bench));
 }
 
 #[test]
-fn the_counter_is_raised_once_until_the_two_agree_again() {
+fn base_s_counter_is_raised_once_until_the_two_agree_again() {
     let mut bench = Bench::new(Replication::Fullsync);
     for id in 1..4 {
         bench.submit(id, Command::Write, BLOCK);
         bench.settle();
     }
     assert_eq!(bench.stored.localcnt, 1);
-    bench.connect(Source::Primary, 0, None);
+    bench.connect(None);
     bench.settle();
     assert!(bench.engine.status().up_to_date);
     bench.tell(Event::Disconnected);
@@ -336,16 +429,19 @@ fn what_was_written_alone_is_copied_and_the_peer_is_told_before_and_after() {
     let mut bench = Bench::new(Replication::Fullsync);
     bench.submit(1, Command::Write, BLOCK);
     bench.settle();
-    bench.connect(Source::Primary, 0, None);
+    bench.connect(None);
     let actions = bench.settle();
-    let states: Vec<PeerState> = actions
+    let told: Vec<Copy> = actions
         .iter()
         .filter_map(|action| match action {
-            Action::SendState { state, .. } => Some(*state),
+            Action::Tell {
+                note: PeerNote::Point(told),
+                ..
+            } => Some(told.note.copy),
             _ => None,
         })
         .collect();
-    assert_eq!(states, [PeerState::Inconsistent, PeerState::Consistent]);
+    assert_eq!(told, [Copy::Lacking, Copy::Full]);
     let copied: Vec<Range> = actions
         .iter()
         .filter_map(|action| match action {
@@ -385,7 +481,7 @@ fn what_was_written_alone_is_copied_and_the_peer_is_told_before_and_after() {
 }
 
 #[test]
-fn an_unflushed_write_is_copied_again_after_the_connection_broke() {
+fn what_no_point_covers_is_copied_again_after_the_connection_broke() {
     let mut bench = Bench::together(Replication::Fullsync);
     bench.submit(1, Command::Write, BLOCK);
     bench.settle();
@@ -399,18 +495,18 @@ fn an_unflushed_write_is_copied_again_after_the_connection_broke() {
     let mut bench = Bench::together(Replication::Fullsync);
     bench.submit(1, Command::Write, BLOCK);
     bench.settle();
-    bench.submit(2, Command::Flush, Range::new(0, 0));
+    bench.tell(Event::Tick(5_000));
     bench.settle();
     bench.tell(Event::Disconnected);
     assert_eq!(
         bench.engine.status().behind,
         0,
-        "flushed on both: nothing can be missing"
+        "flushed on both, and both have stored a point since"
     );
 }
 
 #[test]
-fn marks_go_only_after_a_flush_of_both_copies() {
+fn marks_go_only_after_a_flush_of_both_copies_and_a_point_on_both_disks() {
     let mut bench = Bench::together(Replication::Fullsync);
     for id in 0..8 {
         bench.submit(id, Command::Write, Range::new(id * EXTENT, 512));
@@ -419,21 +515,33 @@ fn marks_go_only_after_a_flush_of_both_copies() {
     bench.store = false;
     bench.tell(Event::Tick(1000));
     let actions = bench.take();
+    let [Action::Send { seq, command, .. }, Action::FlushLocal(flush)] = &actions[..] else {
+        panic!("{actions:?}")
+    };
+    assert_eq!(*command, Command::Flush);
+    bench.reply(*seq, false, Ok(()));
+    bench.tell(Event::LocalDone(*flush, Ok(())));
+    let actions = bench.take();
+    let [Action::WriteMetadata(ticket, metadata)] = &actions[..] else {
+        panic!("{actions:?}")
+    };
+    assert_eq!(metadata.record.next.map(|next| next.full), Some(false));
+    bench.tell(Event::MetadataWritten(*ticket, Ok(())));
+    bench.tell(Event::Tick(1500));
     assert!(
-        matches!(
-            actions[..],
-            [
-                Action::Send {
-                    command: Command::Flush,
-                    ..
-                },
-                Action::FlushLocal(_)
-            ]
-        ),
-        "{actions:?}"
+        matches!(bench.seen[..], [Action::Tell { .. }]),
+        "{:?}",
+        bench.seen
     );
-    bench.seen = actions;
-    bench.settle();
+    bench.store_at_peer();
+    let actions = bench.take();
+    let [Action::WriteMetadata(ticket, metadata)] = &actions[..] else {
+        panic!("{actions:?}")
+    };
+    assert_eq!(metadata.record.at, bench.peer.record.at);
+    bench.tell(Event::Tick(1800));
+    assert_eq!(bench.take(), [], "its own disk has it not yet");
+    bench.tell(Event::MetadataWritten(*ticket, Ok(())));
     bench.tell(Event::Tick(2000));
     let actions = bench.take();
     let [Action::WriteMap(_, sectors)] = &actions[..] else {

@@ -77,7 +77,7 @@ fn what_was_under_way_when_the_peer_left_waits_for_it_and_is_written_again() {
     assert_eq!((held(&bench), bench.stored.localcnt), (2, 0));
 
     bench.take();
-    bench.connect(Source::Primary, 0, None);
+    bench.connect(None);
     let actions = bench.settle();
     for id in 1..=2 {
         let done = Action::Complete(id, Ok(()));
@@ -132,21 +132,21 @@ fn what_the_peer_fails_is_held_until_it_has_recovered() {
 }
 
 #[test]
-fn a_permit_that_runs_out_while_the_count_is_stored_holds() {
-    let mut bench = Bench::new(Replication::Fullsync);
-    bench.store = false;
+fn a_permit_that_runs_out_while_the_generation_is_stored_holds() {
+    let mut bench = Bench::together(Replication::Fullsync);
     bench.submit(1, Command::Write, BLOCK);
-    let Some(Action::WriteMap(map, _)) = bench.take().pop() else {
-        panic!("no map")
-    };
-    bench.tell(Event::MapWritten(map, Ok(())));
+    bench.local(1, Ok(()));
+    bench.store = false;
+    bench.tell(Event::Disconnected);
     let metadata = bench.seen.iter().find_map(|action| match action {
         Action::WriteMetadata(ticket, _) => Some(*ticket),
         _ => None,
     });
-    bench.local(1, Ok(()));
     bench.tell(Event::Permit(false));
-    bench.tell(Event::MetadataWritten(metadata.expect("raises"), Ok(())));
+    bench.tell(Event::MetadataWritten(
+        metadata.expect("begins one"),
+        Ok(()),
+    ));
     assert_eq!((bench.completed(1), held(&bench)), (None, 1));
 }
 
