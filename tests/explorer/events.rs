@@ -188,7 +188,11 @@ pub fn promote(moves: &mut Moves<'_>) {
     let mut rec = here.record();
     if there.up && rules.mutant != Some(Mutant::PromotedWithoutAsking) {
         // The other's record may say that a full point was made, which this node did not hear.
-        rec = product::resolved(&rec, &there.record());
+        let told = there.record();
+        let settled = product::resolved(&rec, &told);
+        if settled.at == told.at && told.own == 0 {
+            rec = settled;
+        }
     }
     let completed = here.record().lacks && !rec.lacks;
     let served = world.is_served(n) && there.up && !rules.is(Mutant::ConnectedPromoted);
@@ -360,7 +364,6 @@ fn cut(world: &mut World, n: usize, kept: u8) {
             here.disk.cache[block] = here.disk.medium[block];
         }
     }
-    let left = here.disk.cache;
     here.promise.held = here.promise.flushed;
     here.promise.alone = here.promise.alone_flushed;
     *here = Node {
@@ -370,9 +373,8 @@ fn cut(world: &mut World, n: usize, kept: u8) {
         permit: true,
         ..Node::default()
     };
-    let other = &mut world.nodes[1 - n];
-    for block in (0..BLOCKS).filter(|_| other.resumed) {
-        other.seen[block] |= 1 << left[block];
+    if world.nodes[1 - n].resumed {
+        judge::relies(world, 1 - n, ALL);
     }
 }
 
@@ -411,7 +413,6 @@ fn image(moves: &mut Moves<'_>) {
 fn kill_primary(world: &mut World, n: usize) {
     separate(world);
     let old = world.nodes[n];
-    let there = world.nodes[1 - n].disk.cache;
     take_over(&Rules::default(), world, n);
     let here = &mut world.nodes[n];
     if old.meta_dead {
@@ -425,10 +426,9 @@ fn kill_primary(world: &mut World, n: usize) {
         here.behind = 0;
         here.leans = true;
         here.resumed = true;
-        for block in (0..BLOCKS).filter(|block| old.behind & (1 << block) != 0) {
-            here.seen[block] |= 1 << there[block];
-        }
+        judge::relies(world, n, old.disk.map & !old.stale);
     }
+    let here = &mut world.nodes[n];
     for request in &mut here.requests {
         if request.acknowledged {
             *request = Request::default();

@@ -48,6 +48,20 @@ pub fn promoted(world: &mut World, n: usize) {
     }
 }
 
+/// A worker that took over from one that leaned knows no more than what the other has now; what that had
+/// not flushed when it lost its power is gone by two failures.
+pub fn relies(world: &mut World, n: usize, blocks: u8) {
+    let there = world.nodes[1 - n].disk.cache;
+    for block in (0..BLOCKS).filter(|block| blocks & (1 << block) != 0) {
+        let kept = world.holds(there[block], world.nodes[n].promise.held[block]);
+        let here = &mut world.nodes[n];
+        here.seen[block] |= 1 << there[block];
+        if !kept {
+            here.promise.held[block] = here.promise.flushed[block];
+        }
+    }
+}
+
 /// Forced: what is here is what counts from now on.
 pub fn forced(world: &mut World, n: usize) {
     world.forced = true;
@@ -71,7 +85,6 @@ pub fn forced(world: &mut World, n: usize) {
 pub fn completed(world: &mut World, n: usize) {
     let here = &mut world.nodes[n].promise;
     here.mixture = false;
-    here.older = false;
 }
 
 /// Node `source` is taken as the source; blocks of `spared` are not copied from it.
@@ -122,6 +135,9 @@ pub fn write(world: &mut World, n: usize, which: usize, both: bool) {
     let block = request.block as usize;
     if !both && !world.nodes[n].permit && !request.acknowledged {
         world.accuse(Wrong::AloneWithoutPermit);
+    }
+    if !both && world.is_together(n) && !world.nodes[1 - n].record().lacks {
+        world.accuse(Wrong::AloneBesideComplete);
     }
     let here = &mut world.nodes[n];
     here.promise.early &= !request.bit();

@@ -124,6 +124,20 @@ fn what_is_listed_as_unnoticed_is() {
     }
 }
 
+/// The history that a dropped condition leads to: `HAST_MUTANT=LeadWithOwn make explore`.
+#[test]
+fn a_mutant_by_name() {
+    let Ok(name) = std::env::var("HAST_MUTANT") else {
+        return;
+    };
+    for (mutant, text, states) in NOTICED.iter().filter(|row| format!("{:?}", row.0) == name) {
+        let report = Space::new(text).without(*mutant).search(*states, PATIENCE);
+        if let Some(fault) = report.fault {
+            say(&format!("{name}: {:?}\n{}", fault.wrong, fault.story));
+        }
+    }
+}
+
 /// Nothing unless asked for: see the head.
 #[test]
 fn long_run() {

@@ -51,11 +51,14 @@ fn connect(moves: &mut Moves<'_>) {
     }
     match product::decide(world, n, moves.rules.mutant) {
         Ok(agreement) if agreement.source == Source::Primary => {
+            let keeps = moves.rules.is(Mutant::StaleKeptThoughComplete);
             moves.add(Step::Connect, 0, |world| {
                 judge::source(world, n, 0);
-                // A full point was made after all: nothing is missing here.
-                world.nodes[n].stale = 0;
-                world.nodes[n].leans = false;
+                if !keeps {
+                    // A full point was made after all: nothing is missing here.
+                    world.nodes[n].stale = 0;
+                    world.nodes[n].leans = false;
+                }
                 world.link = agreed(world, n, agreement.scope);
             });
         }
@@ -152,12 +155,13 @@ fn merge_maps(moves: &mut Moves<'_>) {
     moves.add(Step::MergeMaps, 0, |world| {
         let there = world.nodes[1 - n].disk.map;
         let here = &mut world.nodes[n];
-        here.disk.map |= if link.everything { ALL } else { there };
         if link.lean {
             here.behind = (here.behind | here.disk.map) & !here.stale;
+            here.stale |= there & !here.behind;
         } else if !link.secondary_is_source {
-            here.behind |= link.union;
+            here.behind |= link.union & !here.stale;
         }
+        here.disk.map |= if link.everything { ALL } else { there };
         world.link.phase = Phase::Merged;
     });
 }
@@ -239,7 +243,11 @@ fn store(moves: &mut Moves<'_>) {
         world.nodes[o].flush();
     }
     let (here, old) = (world.nodes[n].record(), world.nodes[o].record());
-    let settled = product::resolved(&old, &here);
+    let settled = if rules.is(Mutant::StoredUnsettled) {
+        old
+    } else {
+        product::resolved(&old, &here)
+    };
     if old.lacks && !settled.lacks {
         judge::completed(&mut world, o);
     }

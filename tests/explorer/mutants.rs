@@ -50,6 +50,9 @@ pub enum Mutant {
     FailedHereNotBehind,
     FlushWhileOtherBehind,
     PromotedBeforeDrained,
+    FlushStaysAlone,
+    StaleKeptThoughComplete,
+    StoredUnsettled,
 }
 
 /// Every mutant, the space in which it is looked for, and within how many states it is to be noticed.
@@ -107,7 +110,7 @@ pub const NOTICED: &[(Mutant, &str, usize)] = &[
     (
         Mutant::ForceKeepsAt,
         "events 4 writes 1 promote 2 force 1 disconnect 1 cut 1",
-        11_000,
+        400_000,
     ),
     (
         Mutant::TargetUnmarkedAtMeeting,
@@ -151,8 +154,8 @@ pub const NOTICED: &[(Mutant, &str, usize)] = &[
     ),
     (
         Mutant::FailureHeardLate,
-        "events 4 writes 1 flushes 1 promote 2 flush-error 1 cut 1",
-        220_000,
+        "events 4 writes 1 promote 2 write-error 1 cut 1",
+        400_000,
     ),
     (
         Mutant::LeaderMarksItself,
@@ -222,7 +225,7 @@ pub const NOTICED: &[(Mutant, &str, usize)] = &[
     (
         Mutant::SourceNotFlushed,
         "leaning events 2 writes 1 kill-primary 1 cut 1",
-        3_400,
+        400_000,
     ),
     (
         Mutant::SupersededUnmarked,
@@ -267,13 +270,15 @@ pub const NOTICED: &[(Mutant, &str, usize)] = &[
     (
         Mutant::FlushWhileOtherBehind,
         "leaning events 2 writes 1 flushes 1 cut 1 kill-primary 1",
-        11_000,
+        400_000,
     ),
     (
         Mutant::PromotedBeforeDrained,
         "events 3 writes 1 promote 2 disconnect 1 memsync",
         2_600,
     ),
+    (Mutant::FlushStaysAlone, "events 4 writes 1 flushes 1 promote 2 disconnect 1 cut 1", 400000),
+    (Mutant::StaleKeptThoughComplete, "leaning events 3 writes 1 kill-primary 1 cut 1 disconnect 1", 400000),
 ];
 
 /// Conditions whose loss nothing here notices: why, and where it was looked for.
@@ -292,5 +297,10 @@ pub const UNNOTICED: &[(Mutant, &str, &str)] = &[
         Mutant::SupersededKeepsNext,
         "its `lacks` is taken back only at a meeting with the node that is newer, which is the source there",
         "events 5 writes 1 promote 2 disconnect 1 permit 1 cut 1",
+    ),
+    (
+        Mutant::StoredUnsettled,
+        "it costs time only: until the next full point the node is not promoted, though complete",
+        "leaning events 3 writes 1 promote 1 cut 1 write-error 1",
     ),
 ];

@@ -10,7 +10,7 @@ use crate::judge;
 use crate::meetings::separate;
 use crate::mutants::Mutant;
 use crate::product::{self, Told};
-use crate::requests::{fail, fail_behind, fail_there, may_lead, must_mark_other};
+use crate::requests::{fail, fail_behind, may_lead, must_mark_other};
 use crate::rules::{Moves, Rules, Step};
 use crate::world::{BLOCKS, Event, Making, REQUESTS, Request, Side, Spot, Stage, World};
 
@@ -116,13 +116,8 @@ fn begin(moves: &mut Moves<'_>) {
     let unsettled = |request: &Request| {
         request.remote == Side::Failing || (request.remote == Side::Failed && here.permit && !late)
     };
-    if here.requests.iter().any(unsettled) || here.data_dead {
+    if here.requests.iter().any(unsettled) || here.data_dead || there.data_dead {
         return;
-    }
-    if there.data_dead {
-        let mut world = *world;
-        behind_all(&mut world, n);
-        return fail_there(moves, (Step::FailThere, 2), &world);
     }
     let early = moves.rules.is(Mutant::MarksGoBeforePoint);
     moves.add(Step::Barrier, u8::from(full), |world| {
@@ -136,7 +131,6 @@ fn begin(moves: &mut Moves<'_>) {
     moves.spend(Event::FlushError, Step::Barrier, 2, |world| {
         world.faulty = true
     });
-    barrier_fails_there(moves);
 }
 
 fn flushed(world: &mut World, n: usize, full: bool, cover: u8) {
@@ -145,22 +139,6 @@ fn flushed(world: &mut World, n: usize, full: bool, cover: u8) {
     world.link.full = full;
     world.link.cover = cover;
     world.link.since = world.nodes[n].busy();
-}
-
-/// The other failed a flush: it may lack everything since the last point.
-fn behind_all(world: &mut World, n: usize) {
-    let here = &mut world.nodes[n];
-    here.behind |= here.disk.map & !here.stale;
-}
-
-fn barrier_fails_there(moves: &mut Moves<'_>) {
-    let n = moves.node;
-    if moves.from.budget.allows(Event::FlushError) {
-        let mut world = *moves.from;
-        world.budget.spend(Event::FlushError);
-        behind_all(&mut world, n);
-        fail_there(moves, (Step::FailThere, 3), &world);
-    }
 }
 
 /// Waits for every other request: the other may fail one of them, and both would lack something.
@@ -187,7 +165,10 @@ fn begin_to_lead(moves: &mut Moves<'_>) {
             world.link.leads = true;
         }
     });
-    barrier_fails_there(moves);
+    moves.spend(Event::FlushError, Step::Barrier, 9, |world| {
+        world.faulty = true;
+        lead_not(world, n);
+    });
 }
 
 fn leading(world: &World, n: usize) -> impl Iterator<Item = usize> + use<> {

@@ -363,21 +363,19 @@ fn flush_there(moves: &mut Moves<'_>, which: usize) {
     if moves.from.nodes[n].requests[which].remote != Side::Out {
         return;
     }
-    let dead = moves.from.nodes[o].data_dead;
-    if !dead {
-        moves.add(Step::ApplyThere, which as u8, |world| {
-            world.nodes[o].flush();
-            world.nodes[n].requests[which].remote = Side::Answered;
-        });
-    }
-    if dead || moves.from.budget.allows(Event::FlushError) {
-        let mut world = *moves.from;
-        if !dead {
-            world.budget.spend(Event::FlushError);
-        }
+    // An error, and nothing else: a later flush that succeeds is believed.
+    let failed = |world: &mut World| {
+        world.faulty = true;
         world.nodes[n].requests[which].remote = Side::Failing;
-        fail_there(moves, (Step::FailThere, which as u8), &world);
+    };
+    if moves.from.nodes[o].data_dead {
+        return moves.add(Step::FailThere, which as u8, failed);
     }
+    moves.add(Step::ApplyThere, which as u8, |world| {
+        world.nodes[o].flush();
+        world.nodes[n].requests[which].remote = Side::Answered;
+    });
+    moves.spend(Event::FlushError, Step::FailThere, which as u8, failed);
 }
 
 fn settle(moves: &mut Moves<'_>, which: usize) {
@@ -479,38 +477,24 @@ fn settle_flush(moves: &mut Moves<'_>, which: usize, local: Side, remote: Side) 
     let (n, rules) = (moves.node, moves.rules);
     let label = (Step::Settle, which as u8);
     let mut world = *moves.from;
-    let together = world.is_together(n);
-    let careless = rules.is(Mutant::FlushWhileOtherBehind);
+    let together = world.is_together(n) && !rules.is(Mutant::FlushStaysAlone);
     let here = &mut world.nodes[n];
-    let (lacks, behind) = (here.lacks(), here.behind);
-    if remote == Side::Failed && !rules.is(Mutant::FailedSecondaryUnmarked) {
-        here.behind |= here.disk.map & !here.stale;
-    }
-    let counts = here.uncovered != 0 || here.behind != 0 || remote == Side::Failed;
+    let other_lacks = here.lacks() && here.behind != 0 && !rules.is(Mutant::FlushWhileOtherBehind);
+    let counts = here.uncovered != 0 || here.behind != 0;
     let counts = counts && !rules.is(Mutant::FlushAloneNeverCounts);
-    if local == Side::Failed {
+    if local == Side::Failed || remote == Side::Failed {
         fail(&mut world, n, which);
-    } else if remote == Side::Done && lacks && behind != 0 && !careless {
-        here.requests[which].again();
-    } else if remote == Side::Done {
+    } else if remote == Side::Done && !other_lacks {
         judge::flush(&mut world, n, which, true);
         fail(&mut world, n, which);
-    } else if lacks && remote == Side::Failed {
-        fail(&mut world, n, which);
-    } else if lacks || (together && remote != Side::Failed) {
+    } else if remote == Side::Done || here.lacks() || together {
         // Alone it would count, though the other is there again: both.
         here.requests[which].again();
     } else if !may_go_alone(rules, &world, n) {
-        let recovers = world.is_together(n) && world.nodes[1 - n].record().lacks;
-        if remote == Side::Failed && recovers {
-            return;
-        }
         world.nodes[n].requests[which].again();
     } else if counts {
         let counted = |world: &mut World| world.nodes[n].requests[which].stage = Stage::Counted;
-        return alone(moves, label, world, &counted, &|world| {
-            fail(world, n, which)
-        });
+        return alone(moves, label, world, &counted, &|world| fail(world, n, which));
     } else {
         judge::flush(&mut world, n, which, false);
         fail(&mut world, n, which);

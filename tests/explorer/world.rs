@@ -389,6 +389,8 @@ pub enum Wrong {
     BothLack,
     /// Promoted unforced, though it had been told that the other is newer.
     OlderPromoted,
+    /// Acknowledged alone in a session whose secondary says that it is complete.
+    AloneBesideComplete,
     /// Acknowledged alone without a permit.
     AloneWithoutPermit,
 }
