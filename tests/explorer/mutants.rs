@@ -155,7 +155,7 @@ pub const NOTICED: &[(Mutant, &str, usize)] = &[
     (
         Mutant::FailureHeardLate,
         "events 4 writes 1 promote 2 write-error 1 cut 1",
-        400_000,
+        12_000,
     ),
     (
         Mutant::LeaderMarksItself,
@@ -210,7 +210,7 @@ pub const NOTICED: &[(Mutant, &str, usize)] = &[
     (
         Mutant::FullNotRefused,
         "events 4 writes 1 promote 2 write-error 1 two-at-once cut 1",
-        21_000,
+        6_000,
     ),
     (
         Mutant::SentPointGivenUp,
@@ -225,7 +225,7 @@ pub const NOTICED: &[(Mutant, &str, usize)] = &[
     (
         Mutant::SourceNotFlushed,
         "leaning events 2 writes 1 kill-primary 1 cut 1",
-        400_000,
+        30_000,
     ),
     (
         Mutant::SupersededUnmarked,
@@ -270,15 +270,23 @@ pub const NOTICED: &[(Mutant, &str, usize)] = &[
     (
         Mutant::FlushWhileOtherBehind,
         "leaning events 2 writes 1 flushes 1 cut 1 kill-primary 1",
-        400_000,
+        200_000,
     ),
     (
         Mutant::PromotedBeforeDrained,
         "events 3 writes 1 promote 2 disconnect 1 memsync",
         2_600,
     ),
-    (Mutant::FlushStaysAlone, "events 4 writes 1 flushes 1 promote 2 disconnect 1 cut 1", 400000),
-    (Mutant::StaleKeptThoughComplete, "leaning events 3 writes 1 kill-primary 1 cut 1 disconnect 1", 400000),
+    (
+        Mutant::FlushStaysAlone,
+        "events 4 writes 1 flushes 1 promote 2 disconnect 1 cut 1",
+        130_000,
+    ),
+    (
+        Mutant::StaleKeptThoughComplete,
+        "leaning events 3 writes 1 kill-primary 1 cut 1 disconnect 1",
+        130_000,
+    ),
 ];
 
 /// Conditions whose loss nothing here notices: why, and where it was looked for.

@@ -494,7 +494,9 @@ fn settle_flush(moves: &mut Moves<'_>, which: usize, local: Side, remote: Side) 
         world.nodes[n].requests[which].again();
     } else if counts {
         let counted = |world: &mut World| world.nodes[n].requests[which].stage = Stage::Counted;
-        return alone(moves, label, world, &counted, &|world| fail(world, n, which));
+        return alone(moves, label, world, &counted, &|world| {
+            fail(world, n, which)
+        });
     } else {
         judge::flush(&mut world, n, which, false);
         fail(&mut world, n, which);

@@ -23,7 +23,7 @@ pub const ORDINARY: &[(&str, usize)] = &[
     ),
     (
         "events 3 writes 2 flushes 1 promote 1 disconnect 1 cut 1 two-at-once",
-        1_000_000,
+        500_000,
     ),
     ("events 4 writes 1 flushes 1 promote 2 cut 2", 1_000_000),
     (
@@ -44,7 +44,7 @@ pub const ORDINARY: &[(&str, usize)] = &[
     ),
     (
         "events 3 writes 2 flushes 1 promote 1 write-error 2 two-at-once",
-        1_000_000,
+        500_000,
     ),
     (
         "events 4 writes 2 promote 1 write-error 2 disconnect 1 two-at-once",
@@ -112,15 +112,19 @@ pub const ORDINARY: &[(&str, usize)] = &[
     ),
     (
         "leaning events 3 writes 1 flushes 1 promote 2 cut 1 disconnect 1",
-        1_000_000,
+        500_000,
     ),
     (
         "leaning events 3 writes 1 flushes 1 write-error 1 kill-primary 1 disconnect 1",
         1_000_000,
     ),
     (
+        "leaning events 3 writes 1 kill-primary 1 cut 1 disconnect 1",
+        1_000_000,
+    ),
+    (
         "leaning events 2 writes 2 flushes 1 write-error 1 cut 1 two-at-once",
-        400_000,
+        300_000,
     ),
 ];
 
