@@ -7,6 +7,8 @@ use super::dump::read_metadata;
 use super::{Failure, complain, configuration, print};
 use crate::config::{Address, Config, Resource};
 use crate::disk::{Access, Component};
+use crate::layout::MetadataError;
+use crate::layout::block::Found;
 use std::fmt::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -96,14 +98,18 @@ fn component_warning(resource: &Resource) -> Option<String> {
     let path = resource.local.display();
     match read_metadata(&component) {
         Err(error) => Some(error.to_string()),
+        Ok(Err(newer @ (MetadataError::SlotVersion(_) | MetadataError::Role(_)))) => {
+            Some(format!("component '{path}' can not be used: {newer}"))
+        }
         Ok(Err(_)) => Some(format!(
             "component '{path}' holds no metadata yet; run 'hastctl create {}'",
             resource.name
         )),
-        Ok(Ok(metadata)) if metadata.resource != resource.name => Some(format!(
+        Ok(Ok((metadata, _))) if metadata.resource != resource.name => Some(format!(
             "component '{path}' belongs to the resource '{}'",
             metadata.resource
         )),
+        Ok(Ok((_, Found::Damaged))) => Some(format!("component '{path}' {}", Found::Damaged)),
         Ok(Ok(_)) => None,
     }
 }

@@ -26,7 +26,7 @@ fn create(resource: &Resource, arguments: &CreateArguments) -> Result<(), Failur
     let component = Component::open(&resource.local, Access::Exclusive)?;
     let geometry = geometry(resource, &component, arguments)?;
     // Nothing that can be read as metadata is nothing to be careful with.
-    if let Ok(old) = read_metadata(&component)? {
+    if let Ok((old, _)) = read_metadata(&component)? {
         consider_replacing(resource, &old, arguments.force)?;
     }
     let metadata = Metadata {

@@ -4,8 +4,9 @@
 use super::arguments::NamesArguments;
 use super::{Failure, configuration, each_named, print, sysexits};
 use crate::config::Resource;
-use crate::disk::{Access, Component, DiskError};
-use crate::layout::{METADATA_SIZE, Metadata, MetadataError};
+use crate::disk::{Access, Component, DiskError, DiskErrorKind};
+use crate::layout::block::Found;
+use crate::layout::{Metadata, MetadataError};
 
 impl From<DiskError> for Failure {
     fn from(error: DiskError) -> Self {
@@ -28,29 +29,36 @@ pub fn run(arguments: &NamesArguments) -> Result<u8, Failure> {
         arguments.names.clone()
     };
     Ok(each_named(&config, &names, |resource| {
-        print(&super::print::dump(&metadata_of(resource)?))
+        let (metadata, found) = metadata_of(resource)?;
+        print(&super::print::dump(&metadata, found))
     }))
 }
 
-fn metadata_of(resource: &Resource) -> Result<Metadata, Failure> {
+fn metadata_of(resource: &Resource) -> Result<(Metadata, Found), Failure> {
     let component = Component::open(&resource.local, Access::ReadOnly)?;
     let fault = |what: &dyn std::fmt::Display| {
         let message = format!("{}: {}: {what}", resource.name, resource.local.display());
         Failure::new(message, sysexits::EX_DATAERR)
     };
-    let metadata = read_metadata(&component)?.map_err(|error| fault(&error))?;
+    let (metadata, found) = read_metadata(&component)?.map_err(|error| fault(&error))?;
     if metadata.resource != resource.name {
         let other = &metadata.resource;
         return Err(fault(&format!(
             "the component belongs to the resource '{other}'"
         )));
     }
-    Ok(metadata)
+    Ok((metadata, found))
 }
 
-/// The metadata of a component; the inner error is that it holds none.
-pub fn read_metadata(component: &Component) -> Result<Result<Metadata, MetadataError>, DiskError> {
-    let mut block = vec![0; METADATA_SIZE];
-    component.read_at(&mut block, 0)?;
-    Ok(Metadata::decode(&block))
+/// The metadata of a component, and what became of its record; the inner error is that it holds none.
+pub fn read_metadata(
+    component: &Component,
+) -> Result<Result<(Metadata, Found), MetadataError>, DiskError> {
+    match component.examine_metadata() {
+        Ok(read) => Ok(Ok(read)),
+        Err(error) => match error.kind() {
+            DiskErrorKind::Metadata(none) => Ok(Err(none.clone())),
+            _ => Err(error),
+        },
+    }
 }

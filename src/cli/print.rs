@@ -7,6 +7,7 @@ use crate::control::{
     WorkerStatus,
 };
 use crate::layout::Metadata;
+use crate::layout::block::Found;
 use std::fmt::Write;
 use std::time::Duration;
 
@@ -185,7 +186,7 @@ fn list_counts(text: &mut String, worker: Option<&WorkerStatus>) {
 }
 
 /// `hastctl dump`: the metadata of one component.
-pub fn dump(metadata: &Metadata) -> String {
+pub fn dump(metadata: &Metadata, found: Found) -> String {
     let mut text = String::new();
     line!(text, "resource: {}", metadata.resource);
     let (data, extent) = (metadata.datasize, metadata.extentsize);
@@ -202,5 +203,8 @@ pub fn dump(metadata: &Metadata) -> String {
     line!(text, "    remotecnt: {}", metadata.remotecnt);
     line!(text, "    prevrole: {}", metadata.prevrole);
     line!(text, "    record: {}", metadata.record);
+    if matches!(found, Found::Void | Found::Damaged) {
+        line!(text, "    note: the component {found}");
+    }
     text
 }

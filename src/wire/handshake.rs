@@ -7,6 +7,7 @@
 use super::payload::{self, PayloadError, PayloadFields, Unpacked};
 use super::{PROTOCOL_VERSION, frame};
 use crate::layout::RecordError;
+use crate::layout::record::NUMBER_LIMIT;
 use crate::nv::{Nv, NvView};
 use crate::terms::{Checksum, Compression};
 
@@ -44,6 +45,18 @@ pub enum HandshakeError {
         /// What is wrong with it.
         error: RecordError,
     },
+    /// A counter that no node reaches.
+    #[error(
+        "the peer's {what} holds the {field} {value}: its metadata is damaged, or the message forged"
+    )]
+    Counter {
+        /// Which message.
+        what: &'static str,
+        /// The entry's name.
+        field: &'static str,
+        /// Its value.
+        value: u64,
+    },
     /// A version that was not offered.
     #[error("the peer answered with protocol version {0}, which was not offered")]
     Version(u8),
@@ -68,6 +81,16 @@ fn required<T>(
     field: &'static str,
 ) -> Result<T, HandshakeError> {
     value.ok_or(HandshakeError::Missing { what, field })
+}
+
+/// A counter of the peer's metadata: below 2^63, so that none ever wraps.
+fn counter(nv: NvView<'_>, what: &'static str, field: &'static str) -> Result<u64, HandshakeError> {
+    let value = required(nv.u64(field), what, field)?;
+    if value < NUMBER_LIMIT {
+        Ok(value)
+    } else {
+        Err(HandshakeError::Counter { what, field, value })
+    }
 }
 
 fn token_of(nv: NvView<'_>) -> Option<Token> {
@@ -301,8 +324,8 @@ impl ComponentFacts {
         Ok(Self {
             datasize: required(datasize, what, "datasize")?,
             extentsize: required(extentsize, what, "extentsize")?,
-            localcnt: required(nv.u64("localcnt"), what, "localcnt")?,
-            remotecnt: required(nv.u64("remotecnt"), what, "remotecnt")?,
+            localcnt: counter(nv, what, "localcnt")?,
+            remotecnt: counter(nv, what, "remotecnt")?,
         })
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::{Node, text_vector, vector};
 use hast::disk::{Access, Component};
-use hast::layout::{Inconsistent, METADATA_SIZE, Metadata};
+use hast::layout::{BASE_SIZE, Generation, METADATA_SIZE, Metadata, Point, Record};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
@@ -11,11 +11,18 @@ const EX_NOINPUT: i32 = 66;
 const EX_TEMPFAIL: i32 = 75;
 const SIZE: u64 = 16 << 20;
 
-/// One half of a captured dump: `a` comes first, then `b`.
+/// One half of a captured dump: `a` comes first, then `b`. Ours says also that base's counters speak, where
+/// the component was used.
 fn captured_dump(moment: &str, half: usize) -> String {
     let both = text_vector(&format!("text/{moment}.dump.txt"));
     let second = both.rfind("resource:").unwrap();
-    [&both[..second], &both[second..]][half].to_owned()
+    let captured = [&both[..second], &both[second..]][half];
+    let decide = if captured.contains("    resuid: 0\n") {
+        ""
+    } else {
+        "; localcnt and remotecnt decide until the next common point"
+    };
+    format!("{captured}    record: complete; no common point with the other node yet{decide}\n")
 }
 
 fn metadata(path: &Path) -> Metadata {
@@ -235,7 +242,7 @@ fn the_component_of_another_resource_needs_force() {
 }
 
 #[test]
-fn dump_says_what_is_not_hasts_and_what_is_inconsistent() {
+fn dump_says_what_is_not_hasts() {
     let node = Node::new([SIZE, 100]);
     let run = node.hastctl(&["dump", "disk1"]);
     assert_eq!(run.code, EX_DATAERR);
@@ -249,21 +256,52 @@ fn dump_says_what_is_not_hasts_and_what_is_inconsistent() {
         0,
         "too short for metadata"
     );
+}
 
+/// Stores this record as a worker does.
+fn put_record(path: &Path, record: &Record) {
+    let used = Metadata {
+        resuid: 77,
+        record: record.clone(),
+        ..metadata(path)
+    };
+    let component = Component::open(path, Access::Exclusive).unwrap();
+    component.write_metadata(&used).unwrap();
+}
+
+fn lacking() -> Record {
+    let generation = Generation::new(0xa5).unwrap();
+    Record {
+        at: Some(Point {
+            generation,
+            number: 7,
+        }),
+        lacks: true,
+        ..Record::default()
+    }
+}
+
+#[test]
+fn dump_says_what_a_component_lacks() {
+    let node = Node::new([SIZE, 0]);
+    let path = node.path("disk1");
     assert_eq!(node.hastctl(&["create", "disk1"]).code, 0);
-    for (mark, line) in [
+    let own = Record {
+        own: Generation::new(0xb6),
+        lacks: false,
+        ..lacking()
+    };
+    for (record, line) in [
         (
-            Inconsistent::Mapped,
-            "    inconsistent: in its dirty extents\n",
+            lacking(),
+            "    record: lacks data of the other node; last common point 00000000000000a5/7\n",
         ),
-        (Inconsistent::Unmapped, "    inconsistent: anywhere\n"),
+        (
+            own,
+            "    record: complete; last common point 00000000000000a5/7; went on alone as 00000000000000b6\n",
+        ),
     ] {
-        let path = node.path("disk1");
-        let marked = Metadata {
-            inconsistent: Some(mark),
-            ..metadata(&path)
-        };
-        put_metadata(&path, &marked);
+        put_record(&path, &record);
         let run = node.hastctl(&["dump", "disk1"]);
         assert!(
             run.stdout.ends_with(&format!("    prevrole: init\n{line}")),
@@ -271,4 +309,65 @@ fn dump_says_what_is_not_hasts_and_what_is_inconsistent() {
             run.stdout
         );
     }
+}
+
+/// What dump says behind the record, and check on stderr.
+fn noted(node: &Node) -> (String, String) {
+    let run = node.hastctl(&["dump", "disk1"]);
+    let note = run.stdout.split_once("    record: ").unwrap().1.to_owned();
+    (note, node.hastctl(&["check"]).stderr)
+}
+
+#[test]
+fn a_component_that_base_has_used_since_is_said_to_be_one() {
+    let node = Node::new([SIZE, 0]);
+    let path = node.path("disk1");
+    assert_eq!(node.hastctl(&["create", "disk1"]).code, 0);
+    // Base writes the whole block, zeros where our slots are; others may leave what they do not know of.
+    for length in [METADATA_SIZE, BASE_SIZE] {
+        put_record(&path, &lacking());
+        let mut used = metadata(&path);
+        used.localcnt += 1;
+        let file = std::fs::File::options().write(true).open(&path).unwrap();
+        file.write_all_at(&used.encode().unwrap()[..length], 0)
+            .unwrap();
+        let (note, warnings) = noted(&node);
+        assert!(
+            note.starts_with(
+                "complete; no common point with the other node yet; localcnt and remotecnt decide"
+            ),
+            "{note}"
+        );
+        let lost = length == METADATA_SIZE;
+        assert_eq!(
+            note.contains("    note: the component was used by another program (base's hastd?)"),
+            !lost,
+            "with no slot left nothing tells: {note}"
+        );
+        assert!(!warnings.contains("disk1:"), "no harm: {warnings}");
+    }
+}
+
+#[test]
+fn a_component_whose_record_is_damaged_is_said_to_be_one() {
+    let node = Node::new([SIZE, 0]);
+    let path = node.path("disk1");
+    assert_eq!(node.hastctl(&["create", "disk1"]).code, 0);
+    put_record(&path, &Record::default());
+    put_record(&path, &Record::default());
+    let file = std::fs::File::options().write(true).open(&path).unwrap();
+    file.write_all_at(&[0xff; 1024], 3072).unwrap();
+    let (note, warnings) = noted(&node);
+    let damaged = "has lost its record of who has what (both slots of its metadata are damaged)";
+    assert!(
+        note.starts_with("lacks data of the other node; no common point"),
+        "{note}"
+    );
+    let line = format!("    note: the component {damaged}");
+    assert!(note.contains(&line), "{note}");
+    let line = format!(
+        "hastctl: warning: disk1: component '{}' {damaged}",
+        path.display()
+    );
+    assert!(warnings.contains(&line), "{warnings}");
 }

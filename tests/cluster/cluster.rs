@@ -249,7 +249,7 @@ impl Cluster {
     }
 
     /// Holds both components, at rest, against each other: data equal, counters equal
-    /// crosswise, nothing marked inconsistent.
+    /// crosswise, neither lacking anything of the other, and both at the same point.
     pub fn assert_equal(&self, resource: &str) {
         let (ours, theirs) = (self.a.metadata(resource), self.b.metadata(resource));
         assert_ne!(ours.resuid, 0);
@@ -258,13 +258,31 @@ impl Cluster {
             (ours.localcnt, ours.remotecnt),
             (theirs.remotecnt, theirs.localcnt)
         );
-        assert_eq!((ours.inconsistent, theirs.inconsistent), (None, None));
+        for record in [&ours.record, &theirs.record] {
+            assert!(!record.lacks && record.at.is_some(), "{record}");
+        }
+        self.until_at_one_point(resource);
         let (ours, theirs) = (self.a.data(resource), self.b.data(resource));
         let differing = ours
             .iter()
             .zip(&theirs)
             .position(|(one, other)| one != other);
         assert_eq!((ours.len(), differing), (theirs.len(), None), "{resource}");
+    }
+}
+
+impl Cluster {
+    /// Waits until both records name the same last point. One that covers the last writes may still be under
+    /// way.
+    #[track_caller]
+    pub fn until_at_one_point(&self, resource: &str) {
+        let records = || [&self.a, &self.b].map(|node| node.metadata(resource).record);
+        let state = || records().map(|record| record.to_string()).join("; ");
+        wait_for("the same point on both", state, || {
+            let [ours, theirs] = records();
+            let (here, there) = (ours.resolved(&theirs), theirs.resolved(&ours));
+            (here.at.is_some() && here.at == there.at).then_some(())
+        });
     }
 }
 

@@ -22,6 +22,7 @@ mod failover;
 mod hooks;
 mod hostile;
 mod hundred;
+mod images;
 mod kills;
 mod network;
 

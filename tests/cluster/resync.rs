@@ -4,7 +4,6 @@
 use std::fs::File;
 
 use hast::control::{Condition, Direction, LocalState, PeerState};
-use hast::layout::Inconsistent;
 use hast::terms::Role;
 
 use crate::cluster::{Cluster, Setup};
@@ -117,18 +116,25 @@ fn a_newly_created_secondary_gets_everything() {
 }
 
 #[test]
-fn an_inconsistent_component_is_promoted_by_force_only() {
+fn a_component_that_lacks_data_is_promoted_by_force_only() {
     let mut cluster = synchronising(2);
     cluster.a.kill();
-    let left = cluster.b.metadata("disk1").inconsistent;
-    assert!(left.is_some(), "marked on its own disk");
+    let left = cluster.b.metadata("disk1").record;
+    assert!(left.lacks, "marked on its own disk: {left}");
     let refused = cluster.b.hastctl("role primary disk1");
     assert_eq!(refused.status.code(), Some(REFUSED), "{refused:?}");
-    for part in ["hastctl: disk1: the component is inconsistent", "--force"] {
+    for part in [
+        "hastctl: disk1: the component lacks data that the other node has",
+        "--force",
+    ] {
         assert!(refused.stderr.contains(part), "{refused:?}");
     }
     cluster.b.until_role("disk1", Role::Init);
-    assert!(cluster.b.ctl("dump disk1").contains("    inconsistent: "));
+    let dump = cluster.b.ctl("dump disk1");
+    assert!(
+        dump.contains("    record: lacks data of the other node; "),
+        "{dump}"
+    );
 
     cluster.b.ctl("role primary --force disk1");
     let details = cluster.b.worker("disk1").unwrap().details.unwrap();
@@ -150,7 +156,8 @@ fn an_interrupted_synchronisation_is_finished_later() {
     let mut cluster = synchronising(3);
     cluster.b.kill();
     cluster.a.until_hook("syncintr disk1");
-    assert_ne!(cluster.b.metadata("disk1").inconsistent, None);
+    let left = cluster.b.metadata("disk1").record;
+    assert!(left.lacks, "{left}");
     cluster.to_b().throttle(None);
     cluster.b.start();
     cluster.b.ctl("role secondary disk1");
@@ -194,10 +201,8 @@ fn a_primary_that_is_behind_catches_up_from_its_secondary() {
     });
     let worker = cluster.a.worker("disk1").unwrap();
     assert_eq!(worker.details.unwrap().local, LocalState::Inconsistent);
-    assert_eq!(
-        cluster.a.metadata("disk1").inconsistent,
-        Some(Inconsistent::Mapped)
-    );
+    let meanwhile = cluster.a.metadata("disk1").record;
+    assert!(meanwhile.lacks && meanwhile.at.is_some(), "{meanwhile}");
     cluster.a.verify(&written.ledger);
     cluster.to_b().throttle(None);
     cluster.a.until_complete("disk1");

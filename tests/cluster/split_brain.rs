@@ -156,6 +156,30 @@ fn two_primaries_never_write_to_each_other() {
     assert_eq!((read(&cluster.b, 0), read(&cluster.b, 8192)), (1, 3));
 }
 
+/// Force takes what is there as the truth, on each node: neither may be thought a copy of the other.
+#[test]
+fn is_noticed_between_two_that_were_made_primary_by_force() {
+    let mut cluster = apart();
+    cluster.a.kill();
+    cluster.b.kill();
+    for node in [&mut cluster.a, &mut cluster.b] {
+        node.start();
+    }
+    for (node, offset, byte) in [(&cluster.a, 0, 2), (&cluster.b, 8192, 3)] {
+        node.ctl("role primary --force disk1");
+        write(node, offset, byte);
+    }
+    let before = [cluster.a.data("disk1"), cluster.b.data("disk1")];
+    meet_again(&cluster);
+    cluster.a.until_logged("acts as primary");
+    cluster.b.ctl("role secondary disk1");
+    assert_reported(&cluster);
+    assert_reported_by_the_secondary(&cluster.b);
+    let after = [cluster.a.data("disk1"), cluster.b.data("disk1")];
+    assert!(before == after, "something was overwritten");
+    assert_eq!((read(&cluster.a, 0), read(&cluster.a, 8192)), (2, 0));
+}
+
 #[test]
 fn is_not_reported_where_one_side_wrote_nothing() {
     let cluster = apart();

@@ -294,6 +294,7 @@ pub fn start_message(resource: &str, token: Token) -> Nv {
         localcnt,
         remotecnt,
         virgin,
+        ours: None,
     }
     .to_nv()
 }

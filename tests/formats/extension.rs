@@ -1,10 +1,8 @@
 //! Messages of our extension, which base never sends: seeds to be mutated.
 
-use hast::layout::{Generation, Point, Proposal, Record};
+use hast::layout::{Generation, Point, Proposal, Record, Standing};
 use hast::nv::Nv;
-use hast::wire::handshake::{
-    Identity, Refusal, Situation, Standing, Start, StartAnswer, SyncSource,
-};
+use hast::wire::handshake::{Identity, Refusal, Situation, Start, StartAnswer, SyncSource};
 use hast::wire::request::{CopyState, PointNote, RecordChange, RecordRequest};
 
 fn point(of: u64, number: u64) -> Point {
@@ -67,6 +65,7 @@ pub fn messages() -> Vec<Vec<u8>> {
             leads: false,
             past: record().past,
         },
+        failures: 1,
         localcnt: 4,
         remotecnt: 4,
     };

@@ -215,12 +215,14 @@ fn plain_record(nv: NvView<'_>, seq: u64) -> Option<RecordRequest> {
                 leads: nv.u8("leads")? != 0,
                 past: record.past,
             };
+            let failures = nv.u64("failures")?;
             let (localcnt, remotecnt) = (nv.u64("localcnt")?, nv.u64("remotecnt")?);
             if localcnt.max(remotecnt) >= 1 << 63 {
                 return None;
             }
             RecordChange::Point {
                 note,
+                failures,
                 localcnt,
                 remotecnt,
             }

@@ -5,11 +5,11 @@
 
 use fastrand::Rng;
 use hast::engine::base::{self, MapSent};
-use hast::engine::meeting::{self, Hello, Refusal, Source, Standing};
+use hast::engine::meeting::{self, Hello, Refusal, Source};
 use hast::engine::points::Copy as PeerCopy;
 use hast::engine::primary::{DisconnectReason, Promotion, Start};
 use hast::engine::{PeerNote, Primary};
-use hast::layout::{Bitmap, Geometry, Metadata, Record};
+use hast::layout::{Bitmap, Geometry, Metadata, Record, Standing};
 use hast::terms::{Replication, Role};
 
 use crate::disk::Disk;
@@ -90,12 +90,7 @@ pub fn decide(
 
 /// How a component stands.
 pub fn standing(metadata: &Metadata) -> Standing {
-    Standing {
-        resuid: metadata.resuid,
-        localcnt: metadata.localcnt,
-        remotecnt: metadata.remotecnt,
-        record: metadata.record.clone(),
-    }
+    Standing::from(metadata)
 }
 
 /// The metadata of a component made anew.
@@ -186,14 +181,11 @@ pub fn would_promote(disk: &Disk, geometry: Geometry) -> bool {
 
 /// Whether the other node will never be of use to this primary: an operator has to decide.
 pub fn is_hopeless(reason: DisconnectReason) -> bool {
-    match reason {
-        DisconnectReason::Unfit(refusal) => refusal != Refusal::SplitBrain,
-        DisconnectReason::Superseded => false,
-        DisconnectReason::MovedOn
-        | DisconnectReason::CannotStore
-        | DisconnectReason::PeerCannotStore
-        | DisconnectReason::UnknownReply => false,
-    }
+    use Refusal::{BothLack, CompleteCopyGone, PrimaryOlder};
+    matches!(
+        reason,
+        DisconnectReason::Unfit(BothLack | CompleteCopyGone | PrimaryOlder)
+    )
 }
 
 /// The daemon finds the worker of a secondary dead; `received`: it had confirmed writes that were only in

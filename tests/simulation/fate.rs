@@ -10,6 +10,9 @@ use crate::disk::Disk;
 use crate::oracle::{Apart, Oracle, Outstanding, Rule};
 use crate::view::{Entry, View};
 
+/// Whether the daemon of a secondary that was killed knows that what it had confirmed in memory is gone.
+const DRAINED: bool = false;
+
 impl Oracle {
     /// A primary's process is gone, and with it what was under way.
     pub fn crashed(&mut self, node: usize, disks: [&Disk; 2]) {
@@ -74,7 +77,7 @@ impl Oracle {
         {
             request.both = false;
         }
-        if self.strict {
+        if DRAINED && self.strict {
             // What it confirmed, and was acknowledged, its daemon has to know it lost.
             return;
         }

@@ -2,7 +2,9 @@
 //! checked at every step against the rules at the head of `oracle`.
 //!
 //! `HAST_SEED=n cargo test --test simulation replay` repeats a run, with its trace if HAST_TRACE=1 is set;
-//! `HAST_SEEDS=n cargo test --release --test simulation -- --nocapture long_run` plays n runs.
+//! `HAST_SEEDS=n cargo test --release --test simulation -- --nocapture long_run` plays n runs, from
+//! HAST_FIRST_SEED on. HAST_PROFILE=gentle, disks, images, roles or all chooses what is let loose, and judges
+//! strictly; HAST_OVERLOOK=Served,Changed leaves rules out, HAST_WITHOUT=torn,given-up calamities.
 
 mod actions;
 mod adversary;

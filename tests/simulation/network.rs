@@ -3,8 +3,9 @@
 //! it says when a message arrives and whether it still counts when that time has come.
 
 use fastrand::Rng;
-use hast::engine::meeting::{Hello, Source, Standing};
+use hast::engine::meeting::{Hello, Source};
 use hast::engine::{Command, Outcome, PeerNote, Range};
+use hast::layout::Standing;
 
 use crate::disk::Value;
 

@@ -198,6 +198,7 @@ impl World {
                 let wipe = dialect::is_nearly_new(self.nodes[1 - node].disk.metadata());
                 self.nodes[node].recreate(wipe);
                 self.oracle.recreated(node, wipe);
+                self.nodes[1 - node].hopeless = false;
                 self.split = false;
             }
         }

@@ -1,5 +1,6 @@
 //! What must never happen (architecture.md), made precise enough to be checked at every step.
-//! It looks at what applications were told and at the disks themselves, never inside an engine.
+//! It looks at what applications were told, at what nodes show, and at the disks themselves, never inside an
+//! engine. What today's metadata and handshake mean it is told by `dialect`.
 //!
 //! For each node and sector a `View` lists the values the sector may legitimately hold should this node
 //! serve it: the last acknowledged ones, those under way, and (`only_after_cut`, or superseded but not
@@ -7,32 +8,44 @@
 //! rules out what came before: always the primary; the peer too where the mode promises the second copy
 //! (fullsync, memsync) and the session lasted from submission to acknowledgement.
 //!
-//! 1. *Lost*: when a component that claims to be consistent is promoted, and at the end, each of its
-//!    sectors holds a value of its view. A power cut makes everything since the last covering flush legal
-//!    there; an acknowledged flush that was answered within one session of fullsync or memsync covers
-//!    both nodes, any other the primary alone. When a primary becomes up to date, the peer's view becomes
-//!    the primary's. Whose data wins at a meeting is whose node acknowledged something apart.
-//!    None is promoted as consistent in the middle of being copied to, but by a base primary.
+//! 1. *Lost*: a component that is, or at the death of its worker would be, promoted as consistent, and both
+//!    at the end: each sector holds a value of its view (`check_promise`). A power cut makes everything since
+//!    the last covering flush legal there; an acknowledged flush that was answered within one session of
+//!    fullsync or memsync covers both nodes, any other the primary alone. What an acknowledged flush covers
+//!    lies on the media it binds, unless the node knows that it lacks something (`bonds`). Nobody becomes the
+//!    target who alone has something flushed. From the first change of a session on a secondary has what its
+//!    primary flushed before, or knows that it lacks it (`follow`).
 //! 2. *Unmarked*: when a primary issues a write or delete, to its disk or the peer, and when that
 //!    happens on its own disk, every extent touched is marked in its durable map whatever a power cut did then.
 //! 3. *Cleared*: when a write of a map clears a mark, the other node's durable map has it, or all
 //!    sectors of the extent are equal and durable on both nodes.
 //! 4. *Up to date*: while `up_to_date` is shown and the peer lives, all sectors with nothing under way are equal.
 //! 5. *Split brain*: refused as split brain (or as foreign) if both nodes acknowledged a write, or a flush
-//!    of writes the peer may have lost, in full apart since they were last in step; and only if both at
+//!    of something that the other has not, in full apart since they were last in step; and only if both at
 //!    least attempted one (a primary that meets its peer, with marks on either, may have: its counter says so then).
 //! 6. *Read*: a read returns, per sector, a value not superseded when it was submitted or written while it
 //!    ran; a value once read with nothing under way stays until the next write.
-//! 7. *Stuck*: requests end in bounded time; they fail only after a fault of this disk or for want of the peer's
-//!    copy; once everything is healed, the copies become equal and the counters agree crosswise.
+//! 7. *Stuck*: requests end in bounded time; they fail only if a disk failed while they ran or for want of the
+//!    peer's copy; once everything is healed, the copies become equal and the counters agree crosswise,
+//!    without a person, unless a disk failed or a component was put back, made anew or forced.
 //! 8. *Bound*: no more than the window of synchronisation is in flight.
 //! 9. *Alone*: while a node has no permit to go on alone, no write, delete or flush is acknowledged that its peer
 //!    has not answered as done (or received).
 //! 10. *Refused*: a component is refused as inconsistent only if, since the two were last up to date, it was
 //!     the target of a meeting, the other acknowledged something without it, or a disk failed. Never are both marked unless a disk failed since.
+//! 11. *Changed*: what is under an open device changes only by that device's own requests (`consumer`).
+//! 12. *Served*: with a peer that has everything, no request fails whatever the primary's disk does.
+//!
+//! 11 and 12, `bonds` and `follow`, and a secondary's memory that is lost with its process, are judged only where
+//! runs are judged strictly (`profile::wanted`).
 //!
 //! While a primary leans on its peer (part of its own component is out of date), a power cut of the peer
 //! counts as one of its own: only what was flushed is promised.
+//!
+//! What is excused, sector by sector: what was not flushed, after a power cut or after a cache gave it up
+//! (`World::evict`); the content of a write that was answered with an error; what an async peer had not yet;
+//! what differs after an image was put back that is younger than the last agreement (`wild`); what a node lacks and
+//! could not note because its metadata could not be written (`unrecorded`).
 
 use std::collections::{BTreeMap, BTreeSet};
 

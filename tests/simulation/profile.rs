@@ -31,10 +31,23 @@ pub enum Kind {
 
 /// Whether a rule is left out (HAST_OVERLOOK=Served,Changed): a fault that is known hides others behind it.
 pub fn is_overlooked(rule: Rule) -> bool {
-    static OVERLOOKED: OnceLock<String> = OnceLock::new();
-    let rules = OVERLOOKED.get_or_init(|| std::env::var("HAST_OVERLOOK").unwrap_or_default());
-    let name = format!("{rule:?}");
-    rules.split(',').any(|overlooked| overlooked == name)
+    static OVERLOOKED: OnceLock<Vec<String>> = OnceLock::new();
+    let rules = OVERLOOKED.get_or_init(|| list("HAST_OVERLOOK"));
+    !rules.is_empty() && rules.contains(&format!("{rule:?}"))
+}
+
+/// Whether runs go without a calamity (HAST_WITHOUT=torn,given-up), for the same reason.
+fn is_left_out(calamity: &str) -> bool {
+    list("HAST_WITHOUT").iter().any(|one| one == calamity)
+}
+
+fn list(variable: &str) -> Vec<String> {
+    let names = std::env::var(variable).unwrap_or_default();
+    names
+        .split(',')
+        .filter(|name| !name.is_empty())
+        .map(str::to_owned)
+        .collect()
 }
 
 /// Which kind of runs is asked for (HAST_PROFILE), and whether they are judged strictly.
@@ -130,13 +143,13 @@ impl Profile {
             Kind::Roles => profile.change_roles(rng),
             Kind::All => {
                 let chosen = rng.u8(..8);
-                if matches!(chosen, 1 | 2 | 7) {
+                if matches!(chosen, 1..=2 | 7) {
                     profile.fail_disks(rng);
                 }
-                if matches!(chosen, 3 | 4 | 7) {
+                if matches!(chosen, 3..=4 | 7) {
                     profile.put_images_back(rng);
                 }
-                if matches!(chosen, 5 | 6 | 7) {
+                if matches!(chosen, 5..=7) {
                     profile.change_roles(rng);
                 }
             }
@@ -147,8 +160,13 @@ impl Profile {
     /// Extents of one to eight pieces, and a window of few.
     fn cut_extents(&mut self, rng: &mut Rng) {
         let extent = u64::from(self.geometry.extent_size);
+        if self.sectors() > 1000 {
+            // With little in flight so much is not copied in the time that operators have.
+            return;
+        }
         self.piece = (extent >> rng.u8(..4)).max(SECTOR);
-        if rng.bool() {
+        // Few pieces at once, unless that lasts too long.
+        if rng.bool() && self.sectors() < 1000 {
             self.window = self.piece * rng.u64(1..=16);
         }
     }
@@ -171,11 +189,17 @@ impl Profile {
                 Faults::default()
             };
         }
-        self.torn = rng.bool();
+        self.torn = rng.bool() && !is_left_out("torn");
+        if is_left_out("given-up") {
+            self.faults
+                .iter_mut()
+                .for_each(|faults| faults.gives_up = false);
+        }
     }
 
     fn put_images_back(&mut self, rng: &mut Rng) {
-        // Images taken and put back, a new component, a consumer that lets go of the device.
+        // Images taken and put back, a new component. Base's counters can not tell an older image.
+        self.extension = true;
         self.weights[10] = rng.u32(1..=4);
         self.weights[11] = rng.u32(1..=3);
         self.weights[12] = rng.u32(0..=1);

@@ -89,14 +89,18 @@ fn reads_that_the_disk_fails_are_answered_by_the_peer() {
 #[cfg(target_os = "linux")]
 mod sealed {
     use std::fs::File;
+    use std::io::{Read, Write};
     use std::os::fd::{AsRawFd, OwnedFd};
 
+    use hast::wire::frame::{Limits, Message};
+    use hast::wire::request::RecordChange;
     use hast::worker::channel::HookEvent;
     use nix::fcntl::{FcntlArg, SealFlag, fcntl};
     use nix::sys::memfd::{MFdFlags, memfd_create};
 
     use super::*;
     use crate::harness::{SIZE, eventually};
+    use crate::strangers::{agreed_on, point_request, record_request};
 
     fn memory_node(folder: &std::path::Path, name: &'static str) -> (Node, OwnedFd) {
         let memory = memfd_create(c"component", MFdFlags::MFD_ALLOW_SEALING).unwrap();
@@ -113,6 +117,14 @@ mod sealed {
         fcntl(memory, FcntlArg::F_ADD_SEALS(SealFlag::F_SEAL_WRITE)).unwrap();
     }
 
+    /// From here on the disk's second half fails; its metadata does not.
+    fn lose_second_half(memory: &OwnedFd) {
+        File::from(memory.try_clone().unwrap())
+            .set_len(SIZE / 2)
+            .unwrap();
+        fcntl(memory, FcntlArg::F_ADD_SEALS(SealFlag::F_SEAL_GROW)).unwrap();
+    }
+
     #[test]
     fn a_write_that_only_the_peer_takes_is_kept_and_read_back_from_there() {
         let (folder, a, b) = nodes("");
@@ -122,16 +134,77 @@ mod sealed {
         let primary = Worker::primary(&a, Promotion::Asked, host.connector());
         primary.becomes(Condition::Complete);
         let mut client = a.client();
-        // Marks the extent, while that is still possible.
-        client.write(0, &noise(1, 4096), true).unwrap();
-        seal(&memory);
-        client.write(0, &noise(2, 4096), false).unwrap();
-        assert!(client.read(0, 4096).unwrap() == noise(2, 4096));
+        let there = 12 << 20;
+        client.write(there, &noise(1, 4096), true).unwrap();
+        lose_second_half(&memory);
+        client.write(there, &noise(2, 4096), false).unwrap();
+        assert!(client.read(there, 4096).unwrap() == noise(2, 4096));
         let status = primary.status();
         assert!(status.statistics.write_error > 0);
         assert_ne!(status.condition, Condition::Complete);
+        let record = a.metadata().record;
+        assert!(record.lacks, "before it was acknowledged: {record}");
         drop((client, primary));
-        assert!(host.end().data()[..4096] == noise(2, 4096));
+        let b = host.end();
+        assert!(b.data()[there as usize..][..4096] == noise(2, 4096));
+        let newer = b.metadata().record;
+        assert!(
+            !newer.lacks && newer.at > record.past.first().copied(),
+            "{newer}"
+        );
+    }
+
+    /// The other node may be promoted: it would not know that it is the only one that has the write.
+    #[test]
+    fn a_write_that_only_the_peer_takes_and_of_which_no_record_can_say_so_fails() {
+        let (folder, a, b) = nodes("");
+        drop(a);
+        let (a, memory) = memory_node(folder.path(), "a");
+        let host = Host::new(b);
+        let primary = Worker::primary(&a, Promotion::Asked, host.connector());
+        primary.becomes(Condition::Complete);
+        let mut client = a.client();
+        client.write(0, &noise(1, 4096), true).unwrap();
+        seal(&memory);
+        client.write(0, &noise(2, 4096), false).unwrap_err();
+        assert!(primary.status().statistics.write_error > 0);
+        drop((client, primary));
+        let b = host.end().metadata().record;
+        assert!(!b.lacks, "b can be promoted: {b}");
+    }
+
+    /// An answer would say that the component knows what its primary knows.
+    #[test]
+    fn a_secondary_that_cannot_store_its_record_ends_the_connection_without_an_answer() {
+        let (folder, _a, _b) = nodes("");
+        let (b, memory) = memory_node(folder.path(), "b");
+        let (mut worker, mut first, mut second) = agreed_on(&b, 1);
+        first.write_all(&point_request(1, 0)).unwrap();
+        let reply = Message::read_from(&mut second, Limits::PEER).unwrap();
+        assert_eq!(reply.nv.u64("seq"), Some(1));
+        seal(&memory);
+        let before = b.metadata();
+        first
+            .write_all(&record_request(2, RecordChange::Lacking))
+            .unwrap();
+        let mut rest = Vec::new();
+        let _ = second.read_to_end(&mut rest);
+        assert_eq!(rest, b"", "nothing is answered any more");
+        let refused = worker.hear(|message| matches!(message, FromWorker::Refused { .. }));
+        let FromWorker::Refused { message, exit: 75 } = refused else {
+            panic!("{refused:?}")
+        };
+        assert!(
+            message.contains("this node could not store its metadata, and so may answer nothing; look at its disk"),
+            "{message}"
+        );
+        assert_eq!(
+            message.matches("lost").count(),
+            1,
+            "one sentence: {message}"
+        );
+        assert_eq!(worker.join(), 75);
+        assert_eq!(b.metadata(), before);
     }
 
     #[test]

@@ -16,12 +16,12 @@ use hast::config::{Config, NodeNames, Resource};
 use hast::control::{Condition, Permit, WorkerStatus};
 use hast::disk::{self, CreateOptions};
 use hast::engine::primary::{Hello, Promotion};
-use hast::layout::Metadata;
+use hast::layout::{Metadata, Record, Standing};
 use hast::passing;
 use hast::provider::nbd::ListenAddress;
 use hast::provider::nbd::client::Client;
 use hast::wire::frame::{self, Limits, Message};
-use hast::wire::handshake::{HelloAnswer, Opening, Start};
+use hast::wire::handshake::{HelloAnswer, Opening, Situation, Start};
 use hast::worker::Surroundings;
 use hast::worker::channel::{
     Assignment, Begin, DeviceFate, FromWorker, HookEvent, Introduction, LIMITS, ToWorker,
@@ -312,6 +312,36 @@ fn listen(socket: &UnixStream, heard: &Heard, connector: Option<&Connector>) {
     }
 }
 
+/// What a primary has said of itself.
+pub fn introduced(start: &Start) -> Hello {
+    let standing = |record| Standing {
+        resuid: start.resuid,
+        localcnt: start.localcnt,
+        remotecnt: start.remotecnt,
+        record,
+    };
+    let virgin = start.virgin;
+    match start.ours.clone() {
+        Some(Situation {
+            record,
+            holds,
+            leans,
+        }) => Hello {
+            standing: standing(record),
+            virgin,
+            holds,
+            leans,
+        },
+        // Base's.
+        None => Hello {
+            standing: standing(Record::of_base(start.resuid)),
+            virgin,
+            holds: false,
+            leans: false,
+        },
+    }
+}
+
 /// The secondary's side of a network: accepts primaries and starts a worker for each, one at a time.
 pub struct Host {
     shared: Arc<HostShared>,
@@ -451,12 +481,7 @@ impl HostShared {
         let introduction = Introduction {
             version: answer.version,
             extension: answer.extension.unwrap_or(0),
-            hello: Hello {
-                resuid: start.resuid,
-                localcnt: start.localcnt,
-                remotecnt: start.remotecnt,
-                virgin: start.virgin,
-            },
+            hello: introduced(start),
         };
         let pair = [first.into(), second.into()];
         *self.worker.lock().unwrap() = Some(Worker::secondary(&self.node, introduction, &pair));

@@ -15,6 +15,7 @@ mod pairs;
 mod permits;
 mod replay;
 mod strangers;
+mod takeover;
 #[allow(dead_code)] // the formats' tests use the rest
 #[path = "../formats/vectors.rs"]
 mod vectors;

@@ -1,15 +1,13 @@
 //! Two workers: what is written is on both, whatever the mode, and whatever happens to the
 //! connection.
 
-use std::fs;
-use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use hast::control::{Condition, Direction, PeerState};
+use hast::disk::{Access, Component};
 use hast::engine::primary::Promotion;
-use hast::layout::Inconsistent;
 use hast::provider::nbd::client::Client;
 
 use hast::worker::channel::{FromWorker, HookEvent};
@@ -206,7 +204,9 @@ fn what_was_written_alone_is_copied_to_the_peer() {
     let b = host.end();
     let expected = [&noise(9, 4096)[..0], &expected].concat();
     assert!(a.data() == expected && b.data() == expected);
-    assert_eq!(b.metadata().inconsistent, None);
+    let (here, there) = (a.metadata().record, b.metadata().record);
+    assert!(!here.lacks && !there.lacks, "{here}; {there}");
+    assert!(here.at.is_some() && here.at == there.at, "{here}; {there}");
     assert_eq!(a.metadata().localcnt, b.metadata().remotecnt);
 }
 
@@ -275,19 +275,16 @@ fn both_written_apart_is_split_brain_on_both() {
 }
 
 #[test]
-fn an_inconsistent_component_is_promoted_by_force_only() {
+fn a_component_that_lacks_data_is_promoted_by_force_only() {
     let (_folder, a, b) = nodes("");
     acquaint(&a, b);
     // As when its node died while the component was being synchronised onto.
     let mut metadata = a.metadata();
-    metadata.inconsistent = Some(Inconsistent::Unmapped);
-    let component = fs::OpenOptions::new()
-        .write(true)
-        .open(&a.resource.local)
-        .unwrap();
-    component
-        .write_all_at(&metadata.encode().unwrap(), 0)
-        .unwrap();
+    assert!(metadata.record.at.is_some(), "they have met");
+    metadata.record.lacks = true;
+    let component = Component::open(&a.resource.local, Access::Exclusive).unwrap();
+    component.write_metadata(&metadata).unwrap();
+    drop(component);
     let mut refused = Worker::primary(&a, Promotion::Asked, nowhere());
     let message = refused.hear(|message| matches!(message, FromWorker::Refused { .. }));
     let FromWorker::Refused { exit, message } = message else {
@@ -295,14 +292,19 @@ fn an_inconsistent_component_is_promoted_by_force_only() {
     };
     assert_eq!(exit, 78);
     assert!(
-        message.contains("inconsistent") && message.contains("--force"),
+        message.contains("lacks data that the other node has") && message.contains("--force"),
         "{message}"
     );
     assert_eq!(refused.join(), 78);
     let forced = Worker::primary(&a, Promotion::Forced, nowhere());
     forced.started();
     assert_eq!(forced.stop(), 0);
-    assert_eq!(a.metadata().inconsistent, None);
+    let forced = a.metadata().record;
+    assert!(!forced.lacks && forced.at.is_none(), "{forced}");
+    assert!(
+        forced.own.is_some(),
+        "what is there counts as its own: {forced}"
+    );
 }
 
 #[test]

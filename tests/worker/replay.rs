@@ -8,7 +8,7 @@ use std::path::Path;
 use std::thread;
 
 use hast::control::{Condition, PeerState};
-use hast::engine::primary::{Hello, Promotion};
+use hast::engine::primary::Promotion;
 use hast::nv::Nv;
 use hast::wire::frame::{Limits, Message};
 use hast::wire::handshake::Opening;
@@ -16,7 +16,7 @@ use hast::wire::payload::{self, PayloadFields};
 use hast::wire::request::{Incoming, PeerCommand};
 use hast::worker::channel::{FromWorker, HookEvent, Introduction};
 
-use crate::harness::{DATA, Node, SIZE, Worker};
+use crate::harness::{DATA, Node, SIZE, Worker, introduced};
 use crate::strangers::pair;
 use crate::vectors;
 
@@ -35,7 +35,7 @@ fn captured(folder: &str, connection: u32, to: &str) -> Vec<Message> {
 }
 
 /// A node whose component begins as in a captured image.
-fn node(folder: &Path, name: &'static str, image: &str, data: &[u8], settings: &str) -> Node {
+pub fn node(folder: &Path, name: &'static str, image: &str, data: &[u8], settings: &str) -> Node {
     let node = Node::new(folder, name, settings);
     set_image(&node, image, data);
     node
@@ -59,7 +59,7 @@ fn unpacked(message: &Message, length: usize) -> Vec<u8> {
 fn apply(requests: &[Message], data: &mut [u8]) {
     for message in requests {
         let Incoming::Request(request, _) = Incoming::decode(message.nv.view()).unwrap() else {
-            panic!("base has no state messages")
+            panic!("base has no record requests")
         };
         let range = request.offset as usize..(request.offset + request.length) as usize;
         match request.command {
@@ -86,12 +86,7 @@ fn introduction(start: &Message) -> Introduction {
     let Ok(Opening::Start(start)) = Opening::from_nv(start.nv.view()) else {
         panic!("no start")
     };
-    let hello = Hello {
-        resuid: start.resuid,
-        localcnt: start.localcnt,
-        remotecnt: start.remotecnt,
-        virgin: start.virgin,
-    };
+    let hello = introduced(&start);
     Introduction {
         version: 2,
         extension: 0,
@@ -181,6 +176,7 @@ fn writes_arrive(folder: &str, settings: &str) {
         metadata.resuid,
         introduction(&captured(folder, 1, "secondary")[0])
             .hello
+            .standing
             .resuid
     );
     assert_eq!((metadata.localcnt, metadata.remotecnt), (0, 0));
@@ -211,7 +207,8 @@ fn our_secondary_is_brought_up_to_date_by_a_base_primary() {
     apply(&captured(folder, 1, "secondary")[1..], &mut expected);
     assert!(node.data() == expected);
     // Base's primary never says when all is copied; only the next meeting shows it.
-    assert!(node.metadata().inconsistent.is_some());
+    let record = node.metadata().record;
+    assert!(record.lacks && record.counted, "{record}");
 }
 
 #[test]
@@ -388,7 +385,7 @@ fn writes_are_sent(folder: &'static str, settings: &str) {
         let requests = captured(folder, 2, "secondary");
         for message in &requests[1..] {
             let Ok(Incoming::Request(request, _)) = Incoming::decode(message.nv.view()) else {
-                panic!("base has no state messages")
+                panic!("base has no record requests")
             };
             let length = request.length as usize;
             match request.command {
@@ -432,7 +429,7 @@ fn our_primary_writes_to_a_base_secondary_in_async() {
 fn serve_data(mut out: TcpStream, mut back: TcpStream, mut data: Vec<u8>) -> Vec<u8> {
     while let Ok(message) = Message::read_from(&mut out, Limits::PEER) {
         let Ok(Incoming::Request(request, _)) = Incoming::decode(message.nv.view()) else {
-            panic!("base has no state messages")
+            panic!("base has no record requests")
         };
         let range = request.offset as usize..(request.offset + request.length) as usize;
         let mut nv = Nv::new();

@@ -8,12 +8,15 @@ use std::time::Instant;
 
 use hast::control::Condition;
 use hast::engine::primary::{Hello, Promotion};
+use hast::layout::{Generation, Point, Record, Standing};
 use hast::nv::Nv;
 use hast::terms::{Checksum, Compression};
 use hast::wire::frame::{self, Limits, Message};
 use hast::wire::handshake::{HelloAnswer, StartAnswer, SyncSource};
 use hast::wire::payload;
-use hast::wire::request::{PeerCommand, PeerRequest};
+use hast::wire::request::{
+    CopyState, PeerCommand, PeerRequest, PointNote, RecordChange, RecordRequest,
+};
 use hast::worker::channel::{FromWorker, Introduction};
 
 use crate::harness::{LIMIT, Node, Worker, eventually};
@@ -27,19 +30,38 @@ pub fn pair() -> (TcpStream, TcpStream) {
     (here, listener.accept().unwrap().0)
 }
 
+/// What a primary says that was never used.
+fn virgin_hello(extended: bool) -> Hello {
+    let record = if extended {
+        Record::default()
+    } else {
+        Record::of_base(7)
+    };
+    Hello {
+        standing: Standing {
+            resuid: 7,
+            localcnt: 0,
+            remotecnt: 0,
+            record,
+        },
+        virgin: true,
+        holds: false,
+        leans: false,
+    }
+}
+
 /// A secondary that has just agreed with us as its primary, and our ends of its connections.
 fn agreed(node: &Node) -> (Worker, TcpStream, TcpStream) {
+    agreed_on(node, 0)
+}
+
+/// As [`agreed`], with this level of the extension.
+pub fn agreed_on(node: &Node, extension: u8) -> (Worker, TcpStream, TcpStream) {
     let ((mut first, theirs), (second, also_theirs)) = (pair(), pair());
-    let hello = Hello {
-        resuid: 7,
-        localcnt: 0,
-        remotecnt: 0,
-        virgin: true,
-    };
     let introduction = Introduction {
         version: 2,
-        extension: 0,
-        hello,
+        extension,
+        hello: virgin_hello(extension > 0),
     };
     let worker = Worker::secondary(node, introduction, &[theirs.into(), also_theirs.into()]);
     let answer = Message::read_from(&mut first, Limits::PEER).unwrap();
@@ -120,6 +142,139 @@ fn a_secondary_drops_a_primary_that_sends_nonsense() {
     }
 }
 
+/// A point that a primary tells, with this as the secondary's new localcnt.
+pub fn point_request(seq: u64, localcnt: u64) -> Vec<u8> {
+    let generation = Generation::new(5).unwrap();
+    let note = PointNote {
+        at: Point {
+            generation,
+            number: 1,
+        },
+        copy: CopyState::Full,
+        leads: false,
+        past: Vec::new(),
+    };
+    let change = RecordChange::Point {
+        note,
+        failures: 0,
+        localcnt,
+        remotecnt: 3,
+    };
+    record_request(seq, change)
+}
+
+/// A request of our extension.
+pub fn record_request(seq: u64, change: RecordChange) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    RecordRequest { seq, change }.encode_into(&mut bytes, 2);
+    bytes
+}
+
+/// Sends this to a secondary that has agreed: it is to drop us, with this sentence, and without an answer or
+/// a change of its metadata.
+#[track_caller]
+fn dropped_for(b: &Node, extension: u8, bytes: &[u8], sentence: &str) {
+    let (mut worker, mut first, mut second) = agreed_on(b, extension);
+    let before = b.metadata();
+    first.write_all(bytes).unwrap();
+    let mut rest = Vec::new();
+    let _ = second.read_to_end(&mut rest);
+    assert_eq!(rest, b"", "nothing is to be answered");
+    let refused = worker.hear(|message| matches!(message, FromWorker::Refused { .. }));
+    let FromWorker::Refused { message, .. } = refused else {
+        unreachable!()
+    };
+    assert!(message.contains(sentence), "{message}");
+    assert_eq!(worker.join(), 75);
+    assert_eq!(b.metadata(), before, "{sentence}");
+}
+
+#[test]
+fn a_record_request_of_a_primary_that_does_not_speak_the_extension_changes_nothing() {
+    let (_folder, _a, b) = nodes("");
+    let forged = "a request of our extension, though it does not speak it: it is damaged or forged";
+    let highest = (1 << 63) - 1;
+    for bytes in [
+        point_request(1, 3),
+        point_request(1, highest),
+        record_request(1, RecordChange::Lacking),
+    ] {
+        dropped_for(&b, 0, &bytes, forged);
+    }
+    // Of one that speaks it the same is no surprise.
+    let (worker, mut first, mut second) = agreed_on(&b, 1);
+    first.write_all(&point_request(1, 4)).unwrap();
+    let reply = Message::read_from(&mut second, Limits::PEER).unwrap().nv;
+    assert_eq!(
+        (reply.u64("seq"), reply.contains("error")),
+        (Some(1), false)
+    );
+    assert_eq!(b.metadata().record.at.map(|at| at.number), Some(1));
+    assert_eq!((b.metadata().localcnt, b.metadata().remotecnt), (4, 3));
+    assert_eq!(worker.stop(), 0);
+}
+
+#[test]
+fn a_counter_that_no_node_reaches_is_refused_in_a_note() {
+    let (_folder, _a, b) = nodes("");
+    for counter in [1 << 63, u64::MAX] {
+        let sentence = format!(
+            "a bad request: record request with the localcnt {counter}, which is damaged or forged"
+        );
+        dropped_for(&b, 1, &point_request(1, counter), &sentence);
+    }
+}
+
+#[test]
+fn a_counter_that_no_node_reaches_is_refused_in_a_primary_s_handshake() {
+    let (_folder, _a, b) = nodes("");
+    let before = b.metadata();
+    for (extension, counter) in [(0, 1 << 63), (1, u64::MAX)] {
+        let ((mut first, theirs), (_second, also_theirs)) = (pair(), pair());
+        let mut hello = virgin_hello(extension > 0);
+        hello.standing.localcnt = counter;
+        let introduction = Introduction {
+            version: 2,
+            extension,
+            hello,
+        };
+        let pair = [theirs.into(), also_theirs.into()];
+        let mut worker = Worker::secondary(&b, introduction, &pair);
+        drop(pair);
+        let answer = Message::read_from(&mut first, Limits::PEER).unwrap().nv;
+        let sentence = "A counter of the metadata is damaged or forged (localcnt or remotecnt is 2^63 or more).";
+        assert_eq!(answer.str("errmsg"), Some(sentence));
+        assert_eq!(worker.join(), 78);
+        assert_eq!(b.metadata(), before);
+    }
+}
+
+#[test]
+fn a_counter_that_no_node_reaches_is_refused_in_a_secondary_s_answer() {
+    let (_folder, a, _b) = nodes("");
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let connect = move || TcpStream::connect(address).map_err(|error| error.to_string());
+    let primary = Worker::primary(&a, Promotion::Asked, Box::new(connect));
+    primary.started();
+    let forged = u64::MAX;
+    let answer = StartAnswer {
+        localcnt: 0,
+        remotecnt: forged,
+        ..plain_answer()
+    };
+    accept_with(&listener, &answer).unwrap();
+    let sentence =
+        format!("the peer's second answer holds the remotecnt {forged}: its metadata is damaged");
+    eventually("it is refused", || {
+        let reason = primary.status().details.and_then(|details| details.reason);
+        reason.is_some_and(|reason| reason.contains(&sentence))
+    });
+    drop(listener);
+    assert_eq!(primary.stop(), 0);
+    assert_eq!((a.metadata().localcnt, a.metadata().remotecnt), (0, 0));
+}
+
 #[test]
 fn slow_bytes_are_put_together() {
     let (_folder, _a, b) = nodes("");
@@ -171,6 +326,25 @@ fn a_primary_that_takes_no_replies_is_bounded_and_dropped() {
 
 /// Plays a secondary up to the end of the handshake.
 fn accept(listener: &TcpListener) -> Option<(TcpStream, TcpStream)> {
+    accept_with(listener, &plain_answer())
+}
+
+/// What a new component says.
+fn plain_answer() -> StartAnswer {
+    StartAnswer {
+        datasize: (16 << 20) - 4608,
+        extentsize: 2 << 20,
+        localcnt: 0,
+        remotecnt: 0,
+        virgin: true,
+        syncsrc: SyncSource::Primary,
+        map: Vec::new(),
+        ours: None,
+    }
+}
+
+/// As [`accept`], with this as the last answer.
+fn accept_with(listener: &TcpListener, last: &StartAnswer) -> Option<(TcpStream, TcpStream)> {
     let mut first = listener.accept().ok()?.0;
     Message::read_from(&mut first, Limits::PEER).ok()?;
     let answer = HelloAnswer {
@@ -183,17 +357,8 @@ fn accept(listener: &TcpListener) -> Option<(TcpStream, TcpStream)> {
         .ok()?;
     let mut second = listener.accept().ok()?.0;
     Message::read_from(&mut second, Limits::PEER).ok()?;
-    let answer = StartAnswer {
-        datasize: (16 << 20) - 4608,
-        extentsize: 2 << 20,
-        localcnt: 0,
-        remotecnt: 0,
-        virgin: true,
-        syncsrc: SyncSource::Primary,
-        map: Vec::new(),
-    };
     first
-        .write_all(&answer.encode(2, Compression::None, Checksum::None))
+        .write_all(&last.encode(2, Compression::None, Checksum::None))
         .ok()?;
     Some((first, second))
 }

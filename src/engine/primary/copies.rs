@@ -177,7 +177,8 @@ impl Primary {
     /// last flush that was acknowledged, and none is until it has it: copying that breaks no order that was
     /// promised.
     pub(super) fn tell_lacking(&mut self, actions: &mut Vec<Action>) {
-        if self.map.behind().is_empty() || self.leans_on_peer() || self.together().is_none() {
+        let leads = self.together().is_none_or(|peer| peer.leads);
+        if leads || self.map.behind().is_empty() {
             return;
         }
         self.peer_lacks = true;
@@ -200,9 +201,9 @@ impl Primary {
         }
     }
 
-    /// Whether the peer may be copied to: its disk says that it lacks something.
+    /// Whether the peer may be copied to: its disk says that it lacks something, or that it is relied on.
     fn may_copy_to_peer(&self) -> bool {
-        self.together().is_some_and(|peer| peer.lacks) || self.leans_on_peer()
+        self.together().is_some_and(|peer| peer.lacks || peer.leads)
     }
 
     /// Begins as many pieces as the window has room for.

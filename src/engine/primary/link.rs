@@ -30,6 +30,8 @@ pub(super) struct Peer {
     pub remotecnt: u64,
     /// It has stored that it lacks something; one that cannot be told needs not.
     pub lacks: bool,
+    /// It has stored a point that says that this node relies on it, and so marks itself no more.
+    pub leads: bool,
     /// That it lacks something was told, and is not answered.
     pub telling: bool,
     /// How many changes it failed in this connection.
@@ -191,6 +193,7 @@ impl Primary {
             localcnt: theirs.localcnt,
             remotecnt: theirs.remotecnt,
             lacks: !answer.extension || lacking || theirs.record.lacks,
+            leads: false,
             telling: false,
             failures: 0,
         });
@@ -396,10 +399,9 @@ impl Primary {
     /// The peer failed to carry out a change. It has stored that it lacks something, unless this node relies on
     /// it.
     pub(super) fn peer_failed(&mut self) {
-        let leaning = self.leans_on_peer();
         if let Some(peer) = self.peer_mut() {
             peer.failures += 1;
-            peer.lacks |= !leaning;
+            peer.lacks |= !peer.leads;
         }
     }
 }

@@ -278,10 +278,10 @@ impl Primary {
             return self.point_refused(&plan, actions);
         }
         let note = plan.note.as_deref().expect("what was told has a note");
-        if note.copy == Copy::Full
-            && let Some(peer) = self.peer_mut()
-        {
-            peer.lacks = false;
+        let (leads, full) = (note.leads, note.copy == Copy::Full);
+        if let Some(peer) = self.peer_mut() {
+            peer.leads = leads;
+            peer.lacks &= !full;
         }
         let complete = self.map.stale().is_empty();
         let leant = self.metadata.get().record.lacks;

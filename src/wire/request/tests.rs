@@ -97,6 +97,7 @@ fn point_request(past: u64) -> RecordRequest {
                 leads: true,
                 past: (1..=past).map(|of| point(of, of + 1)).collect(),
             },
+            failures: 5,
             localcnt: 2,
             remotecnt: 3,
         },
@@ -113,12 +114,13 @@ fn record_requests_say_what_is_documented() {
         (lacking, "cmd:2=6 seq:8=4 kind:2=2"),
         (
             point_request(0),
-            "cmd:2=6 seq:8=4 kind:2=1 generation:8=100 number:8=7 copy:2=3 leads:2=1 localcnt:8=2 remotecnt:8=3",
+            "cmd:2=6 seq:8=4 kind:2=1 generation:8=100 number:8=7 copy:2=3 leads:2=1 failures:8=5 \
+             localcnt:8=2 remotecnt:8=3",
         ),
         (
             point_request(1),
             "cmd:2=6 seq:8=4 kind:2=1 generation:8=100 number:8=7 copy:2=3 leads:2=1 \
-             past:10=01000000000000000200000000000000 localcnt:8=2 remotecnt:8=3",
+             past:10=01000000000000000200000000000000 failures:8=5 localcnt:8=2 remotecnt:8=3",
         ),
     ] {
         let mut out = Vec::new();

@@ -243,6 +243,10 @@ impl Primary {
                 }
                 Err(MeetingError::Ending) => return,
                 Err(error) => {
+                    if matches!(error, MeetingError::Refused { .. }) {
+                        // What the engine makes of a refusal is no reason to ask for another at once.
+                        self.meeting.at_once.store(false, Ordering::Release);
+                    }
                     let wait = self.wait_after(&error, &mut waiting_since);
                     self.complain(&error);
                     wait.unwrap_or_else(|| backoff.failed())
@@ -275,7 +279,13 @@ impl Primary {
         let mut state = lock(&self.meeting.state);
         state.trying = false;
         let closing = state.closing.take();
-        let complaint = closing.map_or_else(|| error.to_string(), |why| format!("{error}: {why}"));
+        let complaint = match closing {
+            // Why the peer refuses says it all.
+            Some(why) if !matches!(error, MeetingError::Refused { .. }) => {
+                format!("{error}: {why}")
+            }
+            _ => error.to_string(),
+        };
         let hook = split_brain && !std::mem::replace(&mut state.split_brain, split_brain);
         let new = state.complaint.as_ref() != Some(&complaint);
         state.complaint = Some(complaint.clone());

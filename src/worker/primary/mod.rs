@@ -133,7 +133,7 @@ impl Primary {
             component,
             metadata,
             geometry,
-            found: _,
+            ..
         } = disk::open_for_use(&resource.local, &resource.name)?;
         let local = Local::new(component, geometry, resource.metaflush);
         let keepdirty = metadata.keepdirty;

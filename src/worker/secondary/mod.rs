@@ -88,7 +88,7 @@ pub fn run(
         component,
         metadata,
         geometry,
-        found: _,
+        ..
     } = disk::open_for_use(&resource.local, &resource.name)?;
     let local = Local::new(component, geometry, resource.metaflush);
     let [first, second] = connections;
@@ -250,7 +250,6 @@ impl Secondary {
                 self.outbox.drain();
             }
             let mut ended = Vec::new();
-
             for task in work.tasks.drain(..) {
                 if here && self.local.is_quick(&task) {
                     ended.push(self.local.carry_out(task));
