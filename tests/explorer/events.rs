@@ -22,11 +22,11 @@ pub fn steps(moves: &mut Moves<'_>) {
         demote(moves);
         consumer(moves);
         moves.spend(Event::KillPrimary, Step::KillPrimary, 0, |world| {
-            kill_primary(world, n)
+            kill_primary(world, n);
         });
         if here.permit {
             moves.spend(Event::Permit, Step::LosePermit, 0, |world| {
-                world.nodes[n].permit = false
+                world.nodes[n].permit = false;
             });
         } else {
             moves.add(Step::GainPermit, 0, |world| world.nodes[n].permit = true);

@@ -143,7 +143,7 @@ fn supersede(moves: &mut Moves<'_>, step: Step, newer: bool) {
     }
     rec.lacks = true;
     moves.store((step, 2), &world, (n, rec), &|_| (), &|world| {
-        world.nodes[n].promise.older = false
+        world.nodes[n].promise.older = false;
     });
 }
 

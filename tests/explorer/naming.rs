@@ -27,7 +27,7 @@ pub fn rename(world: &mut World) {
     });
     let mut used = [0_u64; NAMES];
     for_each_spot(world, &mut |spot| {
-        used[spot.generation as usize] |= 1 << spot.number
+        used[spot.generation as usize] |= 1 << spot.number;
     });
     for_each_spot(world, &mut |spot| {
         let smaller = used[spot.generation as usize] & ((1 << spot.number) - 1);
@@ -43,7 +43,7 @@ pub fn rename(world: &mut World) {
 pub fn unused_generation(world: &World) -> u8 {
     let mut highest = 0;
     for_each_generation(&mut world.clone(), &mut |generation| {
-        highest = highest.max(*generation)
+        highest = highest.max(*generation);
     });
     highest + 1
 }

@@ -129,7 +129,7 @@ fn begin(moves: &mut Moves<'_>) {
         }
     });
     moves.spend(Event::FlushError, Step::Barrier, 2, |world| {
-        world.faulty = true
+        world.faulty = true;
     });
 }
 

@@ -198,7 +198,7 @@ fn start_write(moves: &mut Moves<'_>, which: usize) {
         moves.push(Step::Start, which as u8, &base);
     } else {
         alone(moves, (Step::Start, which as u8), base, &begin, &|world| {
-            fail(world, n, which)
+            fail(world, n, which);
         });
     }
 }
@@ -441,7 +441,7 @@ fn only_here(moves: &mut Moves<'_>, which: usize) {
     } else {
         let counted = |world: &mut World| world.nodes[n].requests[which].stage = Stage::Counted;
         alone(moves, label, world, &counted, &|world| {
-            fail(world, n, which)
+            fail(world, n, which);
         });
     }
 }
@@ -495,7 +495,7 @@ fn settle_flush(moves: &mut Moves<'_>, which: usize, local: Side, remote: Side) 
     } else if counts {
         let counted = |world: &mut World| world.nodes[n].requests[which].stage = Stage::Counted;
         return alone(moves, label, world, &counted, &|world| {
-            fail(world, n, which)
+            fail(world, n, which);
         });
     } else {
         judge::flush(&mut world, n, which, false);

@@ -214,7 +214,7 @@ fn own_steps(moves: &mut Moves<'_>, fate: bool) {
     if node.unsure && !node.meta_dead {
         let which = moves.node;
         moves.add(Step::WriteAgain, 0, |world| {
-            world.nodes[which].set_record(node.told)
+            world.nodes[which].set_record(node.told);
         });
     }
     requests::drain(moves);
