@@ -111,10 +111,10 @@ fn begin(moves: &mut Moves<'_>) {
     }
     let (here, there) = (&world.nodes[n], &world.nodes[o]);
     // Answers come in order: what failed before the flush is heard before the flush's answer. And what
-    // that comes to counts in this point, not after it, unless it is held for want of a permit.
+    // that comes to counts in this point, not after it.
     let late = moves.rules.is(Mutant::FailureHeardLate);
     let unsettled = |request: &Request| {
-        request.remote == Side::Failing || (request.remote == Side::Failed && here.permit && !late)
+        request.remote == Side::Failing || (request.remote == Side::Failed && !late)
     };
     if here.requests.iter().any(unsettled) || here.data_dead || there.data_dead {
         return;

@@ -419,12 +419,7 @@ fn only_here(moves: &mut Moves<'_>, which: usize) {
     let lacks = here.lacks();
     let allowed = may_go_alone(rules, &world, n);
     if !allowed && !lacks && !request.acknowledged {
-        if request.remote == Side::Failed
-            && world.is_together(n)
-            && world.nodes[1 - n].record().lacks
-        {
-            return; // held until the other has recovered
-        }
+        // Held: the other may be copied to meanwhile, and both are written again.
         world.nodes[n].requests[which].again();
         moves.push(label.0, label.1, &world);
     } else if lacks {

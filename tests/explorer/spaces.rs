@@ -123,6 +123,10 @@ pub const ORDINARY: &[(&str, usize)] = &[
         1_000_000,
     ),
     (
+        "leaning events 2 writes 1 flushes 1 write-error 1 permit 1",
+        500_000,
+    ),
+    (
         "leaning events 2 writes 2 flushes 1 write-error 1 cut 1 two-at-once",
         300_000,
     ),
