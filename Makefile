@@ -1,8 +1,9 @@
 # GNU make and BSD make alike. Every target needs cargo; what else one needs it says.
 
 CARGO = cargo
-# Runs of `make simulate`; seconds for each target of `make fuzz`.
+# Runs of `make simulate`; seconds of `make explore`, and for each target of `make fuzz`.
 SEEDS = 100000
+EXPLORE_SECONDS = 600
 FUZZ_SECONDS = 60
 
 # What make install takes and where it puts it. BINARIES may be the folder of programs built for
@@ -80,6 +81,10 @@ demo:
 simulate:
 	HAST_SEEDS=$(SEEDS) $(CARGO) test --release --test simulation -- --nocapture long_run
 
+# Every order of events between two nodes, deeper than the tests go; HAST_SPACE='...' plays one space.
+explore:
+	HAST_EXPLORE_SECONDS=$(EXPLORE_SECONDS) $(CARGO) test --release --test explorer -- --nocapture long_run
+
 # Needs fio, nbdkit and, for the rows with 40 ms of round trip, root and netem.
 bench:
 	$(CARGO) build --release --bins
@@ -92,4 +97,4 @@ fuzz:
 			-max_total_time=$(FUZZ_SECONDS) || exit 1; \
 	done
 
-.PHONY: all test freebsd demo simulate bench fuzz
+.PHONY: all test freebsd demo simulate explore bench fuzz

@@ -155,11 +155,7 @@ impl Meeting {
         } else {
             Scope::Everything
         };
-        if self.primary.lacks {
-            Err(Refusal::CompleteCopyGone)
-        } else {
-            from_primary(scope, None)
-        }
+        self.primary_counts(scope)
     }
 
     fn by_records(&self) -> Verdict {
@@ -168,13 +164,13 @@ impl Meeting {
             return self.with_a_fresh_secondary(false);
         }
         if ours.is_fresh() {
-            return self.from_secondary(Scope::Everything, None);
+            return self.secondary_counts(Scope::Everything, None);
         }
         match (ours.at, theirs.at) {
             (Some(here), Some(there)) if here == there => self.at_the_same_point(),
             (_, Some(there)) if ours.has_passed(there) => self.secondary_older(),
             (Some(here), _) if theirs.has_passed(here) => self.primary_older(),
-            (here, _) => self.strangers(here),
+            (here, there) => self.strangers(here, there),
         }
     }
 
@@ -185,14 +181,14 @@ impl Meeting {
             (true, true) => Err(Refusal::SplitBrain),
             // Neither goes on alone while it lacks something; were it so, its own data would be lost here.
             (true, false) if ours.lacks => Err(both_lack_or_split(theirs)),
-            (true, false) => from_primary(Scope::Marked, None),
+            (true, false) => Ok(from_primary(Scope::Marked, None)),
             (false, true) if theirs.lacks => Err(both_lack_or_split(ours)),
-            (false, true) => self.from_secondary(Scope::Marked, None),
+            (false, true) => self.secondary_counts(Scope::Marked, None),
             (false, false) => match (ours.lacks, theirs.lacks) {
                 (true, true) => Err(Refusal::BothLack),
-                (true, false) if self.leans => from_secondary(Scope::Marked, None),
-                (true, false) => self.from_secondary(Scope::Marked, None),
-                (false, _) => from_primary(Scope::Marked, None),
+                (true, false) if self.leans => Ok(from_secondary(Scope::Marked, None)),
+                (true, false) => self.secondary_counts(Scope::Marked, None),
+                (false, _) => Ok(from_primary(Scope::Marked, None)),
             },
         }
     }
@@ -204,7 +200,7 @@ impl Meeting {
         } else if ours.lacks {
             Err(Refusal::CompleteCopyGone)
         } else {
-            from_primary(Scope::Everything, Some(Party::Secondary))
+            Ok(from_primary(Scope::Everything, Some(Party::Secondary)))
         }
     }
 
@@ -215,16 +211,17 @@ impl Meeting {
         } else if theirs.lacks {
             Err(Refusal::PrimaryOlder)
         } else {
-            self.from_secondary(Scope::Everything, Some(Party::Primary))
+            self.secondary_counts(Scope::Everything, Some(Party::Primary))
         }
     }
 
     /// Neither knows the other's point.
-    fn strangers(&self, here: Option<Point>) -> Verdict {
+    fn strangers(&self, here: Option<Point>, there: Option<Point>) -> Verdict {
         match (self.primary.lacks, self.secondary.lacks) {
             (true, true) => Err(Refusal::BothLack),
             // Forced: what is there is the truth, and the other has none to set against it.
-            (false, true) if here.is_none() => from_primary(Scope::Everything, None),
+            (false, true) if here.is_none() => Ok(from_primary(Scope::Everything, None)),
+            (true, false) if there.is_none() => self.secondary_counts(Scope::Everything, None),
             _ => Err(Refusal::SplitBrain),
         }
     }
@@ -242,30 +239,32 @@ impl Meeting {
             (true, _, false, false) => (Source::Secondary, Scope::Everything),
             _ => (Source::Primary, Scope::Everything),
         };
+        // Counters that went backwards are not the other's that this node's consumer wrote to.
+        let leans = self.leans && self.primary.lacks && scope == Scope::Marked;
         match source {
-            Source::Primary if self.primary.lacks => Err(Refusal::CompleteCopyGone),
-            Source::Primary => from_primary(scope, None),
-            Source::Secondary if self.leans => self.from_the_one_leant_on(scope),
-            Source::Secondary => self.from_secondary(scope, None),
+            Source::Primary => self.primary_counts(scope),
+            Source::Secondary if leans && !self.secondary.lacks => Ok(from_secondary(scope, None)),
+            Source::Secondary => self.secondary_counts(scope, None),
         }
     }
 
-    fn from_the_one_leant_on(&self, scope: Scope) -> Verdict {
-        if self.secondary.lacks {
-            Err(Refusal::BothLack)
-        } else {
-            from_secondary(scope, None)
+    /// The primary is the source, if it is complete.
+    fn primary_counts(&self, scope: Scope) -> Verdict {
+        match (self.primary.lacks, self.secondary.lacks) {
+            (true, true) => Err(Refusal::BothLack),
+            (true, false) => Err(Refusal::CompleteCopyGone),
+            (false, _) => Ok(from_primary(scope, None)),
         }
     }
 
     /// The secondary is the source, if it is complete and nothing here watches the data change.
-    fn from_secondary(&self, scope: Scope, older: Option<Party>) -> Verdict {
+    fn secondary_counts(&self, scope: Scope, older: Option<Party>) -> Verdict {
         if self.secondary.lacks {
             Err(Refusal::BothLack)
         } else if self.holds {
             Err(Refusal::Superseded)
         } else {
-            from_secondary(scope, older)
+            Ok(from_secondary(scope, older))
         }
     }
 }
@@ -278,20 +277,20 @@ fn both_lack_or_split(other: &Record) -> Refusal {
     }
 }
 
-fn from_primary(scope: Scope, older: Option<Party>) -> Verdict {
-    Ok(Agreement {
+const fn from_primary(scope: Scope, older: Option<Party>) -> Agreement {
+    Agreement {
         source: Source::Primary,
         scope,
         older,
-    })
+    }
 }
 
-fn from_secondary(scope: Scope, older: Option<Party>) -> Verdict {
-    Ok(Agreement {
+const fn from_secondary(scope: Scope, older: Option<Party>) -> Agreement {
+    Agreement {
         source: Source::Secondary,
         scope,
         older,
-    })
+    }
 }
 
 #[cfg(test)]

@@ -123,11 +123,11 @@ mod tests {
 
     #[test]
     fn the_first_point_of_two_that_have_none_begins_a_generation() {
-        let none = Record::default();
-        let (next, note) = propose(&none, &none, generation(9), Copy::Full, false);
+        let fresh = Record::default();
+        let (next, note) = propose(&fresh, &fresh, generation(9), Copy::Full, false);
         assert_eq!(note.at, point(9, 1));
         assert_eq!(next.next.map(|next| next.full), Some(true));
-        let there = store(&none, &note);
+        let there = store(&fresh, &note);
         let here = made(&next, &note, None, true);
         assert_eq!((here.at, &here), (there.at, &there));
         assert_eq!(

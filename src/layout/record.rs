@@ -107,7 +107,8 @@ impl Record {
             || self.past.iter().any(|mark| mark.generation == generation)
     }
 
-    /// A proposal of this node that the other has stored was made: the record as it counts then.
+    /// The record as it counts once the other's is known: a proposal of this node that the other has
+    /// stored was made, and what the other's history has was not done alone.
     #[must_use]
     pub fn resolved(&self, other: &Self) -> Self {
         let mut record = self.clone();
@@ -115,12 +116,12 @@ impl Record {
             && other.at == Some(next.point)
         {
             record.move_to(next.point);
-            if record.own == Some(next.point.generation) {
-                record.own = None;
-            }
             record.lacks &= !next.full;
             record.next = None;
             record.counted = false;
+        }
+        if record.own.is_some_and(|own| other.knows(own)) {
+            record.own = None;
         }
         record
     }
@@ -221,6 +222,40 @@ mod tests {
             again.resolved(&made).own,
             Some(generation(9)),
             "begun after the proposal"
+        );
+    }
+
+    #[test]
+    fn what_the_other_s_history_has_was_not_done_alone() {
+        let older = Record {
+            at: Some(point(1, 5)),
+            own: Some(generation(2)),
+            next: Some(Proposal {
+                point: point(3, 8),
+                full: false,
+            }),
+            lacks: true,
+            ..Record::default()
+        };
+        let other = Record {
+            at: Some(point(3, 7)),
+            past: vec![point(2, 4), point(1, 5)],
+            ..Record::default()
+        };
+        assert_eq!(
+            older.resolved(&other).own,
+            None,
+            "an image, from when it was alone"
+        );
+        let made = Record {
+            at: Some(point(3, 8)),
+            ..other
+        };
+        let resolved = older.resolved(&made);
+        assert_eq!(
+            (resolved.at, resolved.own),
+            (made.at, None),
+            "else a split brain of one"
         );
     }
 
