@@ -191,6 +191,13 @@ impl Activemap {
         self.set_behind(extent);
     }
 
+    /// This node lacks nothing: what was taken for that the peer may lack.
+    pub fn give_up_all_stale(&mut self) {
+        for extent in self.stale.iter().collect::<Vec<u64>>() {
+            self.give_up_stale(extent);
+        }
+    }
+
     /// The extent was copied, either way; the copies are equal, though not yet flushed.
     pub fn copied(&mut self, extent: u64) {
         self.behind.clear(extent);

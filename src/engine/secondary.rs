@@ -457,7 +457,8 @@ impl Secondary {
     }
 }
 
-/// Whether the primary says that both are complete, not knowing yet of a change that failed here.
+/// Whether the primary says that both are complete, or that it relies on this copy, not knowing yet of a change
+/// that failed here.
 fn is_premature(told: &Told, failures: u64) -> bool {
-    told.note.copy == Copy::Full && told.failures != failures
+    (told.note.copy == Copy::Full || told.note.leads) && told.failures != failures
 }

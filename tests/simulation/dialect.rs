@@ -67,6 +67,7 @@ pub fn decide(
         return Ok(Accepted {
             metadata: Metadata {
                 resuid: hello.standing.resuid,
+                record: metadata.record.resolved(&hello.standing.record),
                 prevrole: Role::Secondary,
                 ..metadata
             },

@@ -180,7 +180,6 @@ mod sealed {
 
     /// The primary's disk can take no point any more: what it begins to copy to the peer it cannot end.
     #[test]
-    #[ignore = "the engine tells the peer that it lacks something, and then can make no full point"]
     fn a_primary_whose_disk_is_dead_leaves_its_peer_fit_to_be_promoted() {
         let (_folder, host, a, primary) = pair_over_a_dead_disk();
         let _ = a.client().write(0, &noise(2, 4096), false);

@@ -61,6 +61,8 @@ impl Primary {
                 self.finish(id, Err(errno), actions);
             }
             (_, _) if peer_is_truth || self.is_held(id) => self.again(id, actions),
+            // Begun alone, it ends beside the peer: what it was to make safe is the peer's to flush, too.
+            (_, _) if self.is_meeting() || self.together().is_some() => self.again(id, actions),
             // The peer is away. Did it leave with something that only this flush makes safe?
             (_, _) if self.uncovered || self.alone => {
                 let revision = self.go_alone();

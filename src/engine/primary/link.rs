@@ -145,7 +145,7 @@ impl Primary {
                 self.meet_as_agreed(&now, answer, agreement, actions);
             }
             Ok(_) => self.leave(DisconnectReason::MovedOn, actions),
-            Err(Refusal::Superseded) => self.supersede(actions),
+            Err(Refusal::Superseded) => self.supersede(&answer.standing, actions),
             Err(refusal) => self.leave(DisconnectReason::Unfit(refusal), actions),
         }
     }
@@ -156,7 +156,7 @@ impl Primary {
             return;
         };
         match meeting::decide(&self.introduction(), theirs, true) {
-            Err(Refusal::Superseded) => self.supersede(actions),
+            Err(Refusal::Superseded) => self.supersede(theirs, actions),
             Err(refusal) => self.leave(DisconnectReason::Unfit(refusal), actions),
             Ok(_) => self.leave(DisconnectReason::MovedOn, actions),
         }
@@ -232,6 +232,9 @@ impl Primary {
         match (agreement.source, agreement.scope) {
             (Source::Primary, Scope::Everything) => self.map.everything_behind(),
             (Source::Primary, Scope::Marked) => {
+                // A worker that resumed may have taken for missing here what a point that it did not hear of
+                // says is complete.
+                self.map.give_up_all_stale();
                 for extent in marks(answer) {
                     self.map.set_behind(extent);
                 }
@@ -265,12 +268,13 @@ impl Primary {
     }
 
     /// The other node went on without this one, and somebody still watches what is here: it must not change.
-    fn supersede(&mut self, actions: &mut Vec<Action>) {
+    fn supersede(&mut self, theirs: &Standing, actions: &mut Vec<Action>) {
         self.superseded = true;
         let leant = self.metadata.get().record.lacks;
-        let revision = self
-            .metadata
-            .change(|metadata| metadata.record.lacks = true);
+        let revision = self.metadata.change(|metadata| {
+            metadata.record = metadata.record.resolved(&theirs.record);
+            metadata.record.lacks = true;
+        });
         self.note_lacking(leant, revision);
         self.leave(DisconnectReason::Superseded, actions);
         let waiting: Vec<u64> = self.requests.keys().copied().collect();
@@ -384,8 +388,11 @@ impl Primary {
                     Ok(()) => Side::Done,
                     Err(errno) => Side::Failed(errno),
                 };
+                let range = pending.request.range;
                 if outcome.is_err() && pending.request.command.mutates() {
                     self.peer_failed();
+                    // At once, whatever the local disk says later: no full point is made over it meanwhile.
+                    self.set_behind(range);
                 }
                 self.settle(id, actions);
             }

@@ -103,7 +103,7 @@ impl Primary {
             return;
         }
         if self.has_leaders_to_declare() {
-            return self.propose_own(Purpose::Lead, None, actions);
+            return self.begin_to_lead(actions);
         }
         if self.is_stopping() || self.now < self.barrier_retry_at {
             return;
@@ -118,13 +118,27 @@ impl Primary {
         self.flush_for_point(purpose, actions);
     }
 
+    /// Has the peer told that it is relied on, once it has answered all that was sent: a change that it fails
+    /// meanwhile would leave both copies lacking something.
+    fn begin_to_lead(&mut self, actions: &mut Vec<Action>) {
+        if self.is_peer_owing() {
+            return;
+        }
+        if self.may_peer_lead() {
+            self.propose_own(Purpose::Lead, None, actions);
+        } else {
+            self.fail_leaders(Leading::Undone, actions);
+        }
+    }
+
     /// Whether enough was written since the last point, or for long enough. Looked at once a tick, as it looks
     /// at every extent in use.
     pub(super) fn is_point_due(&self) -> bool {
         let waited = self.now.saturating_sub(self.last_point);
         let crowded =
             waited >= CROWDED_INTERVAL.min(self.point_interval) && self.map.evictable() > 0;
-        (waited >= self.point_interval || crowded) && self.map.is_uncovered()
+        let own = self.metadata.get().record.own.is_some();
+        (waited >= self.point_interval || crowded) && (own || self.map.is_uncovered())
     }
 
     pub(super) fn flush_for_point(&mut self, purpose: Purpose, actions: &mut Vec<Action>) {

@@ -129,7 +129,7 @@ impl Primary {
             self.waiting_link.push_back(id);
             return false;
         }
-        if self.is_about_to_be_stale(range) {
+        if self.is_about_to_lean() || self.is_about_to_be_stale(range) {
             self.set_stage(id, Stage::Parked);
             self.waiting_copy.insert(id);
             return false;

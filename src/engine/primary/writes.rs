@@ -133,6 +133,20 @@ impl Primary {
         })
     }
 
+    /// Whether the peer has not answered a change yet.
+    pub(super) fn is_peer_owing(&self) -> bool {
+        self.requests.values().any(|pending| {
+            pending.stage == Stage::Running
+                && !pending.remote.is_final()
+                && pending.request.command.mutates()
+        })
+    }
+
+    /// Whether the peer is about to be told that it is relied on: no change begins meanwhile.
+    pub(super) fn is_about_to_lean(&self) -> bool {
+        !self.leaders.is_empty() && !self.is_lean_stored()
+    }
+
     /// Whether a change may be acknowledged before the peer has answered. Who is about to lean on it gives it
     /// no more to catch up with.
     fn may_run_ahead(&self) -> bool {
@@ -174,7 +188,7 @@ impl Primary {
 
     /// Whether the peer is complete, and all that was done alone is part of a point: then this node may rely on
     /// it. A base peer cannot say later that it is newer.
-    fn may_peer_lead(&self) -> bool {
+    pub(super) fn may_peer_lead(&self) -> bool {
         let complete = self
             .together()
             .is_some_and(|peer| peer.extension && !peer.lacks);
@@ -310,7 +324,7 @@ impl Primary {
         if leaders.is_empty() {
             return;
         }
-        if leading == Leading::Undone {
+        if leading == Leading::Undone && self.metadata.get().record.lacks {
             let revision = self
                 .metadata
                 .change(|metadata| metadata.record.lacks = false);

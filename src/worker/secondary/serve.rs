@@ -82,6 +82,7 @@ fn extended_answer(
     });
     let metadata = Metadata {
         resuid: primary.hello.standing.resuid,
+        record: metadata.record.resolved(&primary.hello.standing.record),
         prevrole: Role::Secondary,
         ..metadata
     };

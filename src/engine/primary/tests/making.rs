@@ -135,3 +135,42 @@ fn a_full_point_is_not_made_where_the_peer_failed_something_meanwhile() {
     assert!(!bench.engine.status().up_to_date);
     assert_eq!(bench.engine.status().behind, EXTENT);
 }
+
+#[test]
+fn no_full_point_is_made_over_a_change_that_the_peer_has_failed() {
+    let mut bench = Bench::new(Replication::Fullsync);
+    bench.connect(None);
+    bench.store_at_peer();
+    let both = bench.take();
+    let [.., Action::Send { seq, .. }, Action::FlushLocal(flush)] = &both[..] else {
+        panic!("{both:?}")
+    };
+    bench.submit(1, Command::Write, BLOCK);
+    let write = bench.sent(Command::Write);
+    bench.take();
+    bench.reply(write, false, Err(Errno::EIO));
+    bench.reply(*seq, false, Ok(()));
+    bench.tell(Event::LocalDone(*flush, Ok(())));
+    let full = |action: &Action| matches!(action, Action::Tell { note: PeerNote::Point(told), .. } if told.note.copy == Copy::Full);
+    assert!(
+        !bench.seen.iter().any(full),
+        "its local half is still under way"
+    );
+    assert_eq!(bench.engine.status().behind, EXTENT);
+}
+
+#[test]
+fn a_flush_begun_alone_is_made_beside_a_peer_that_came_meanwhile() {
+    let mut bench = Bench::new(Replication::Fullsync);
+    bench.submit(1, Command::Flush, Range::new(0, 0));
+    bench.take();
+    bench.connect(None);
+    bench.local(1, Ok(()));
+    assert_eq!(bench.completed(1), None);
+    assert_eq!(
+        bench.stored.record.own, None,
+        "else a split brain that is none"
+    );
+    let actions = bench.settle();
+    assert!(actions.contains(&Action::Complete(1, Ok(()))));
+}
