@@ -78,19 +78,20 @@ pub enum Refusal {
     SplitBrain,
     /// Neither copy is complete.
     #[error(
-        "Both copies lack something that only the other had; choose one with 'hastctl role primary --force'."
+        "Both copies lack something that only the other had; choose one: 'hastctl role init' there, \
+         then 'hastctl role primary --force'."
     )]
     BothLack,
     /// The primary lacks what only a component had that is not there any more.
     #[error(
         "The primary lacks data, and the secondary's component was replaced or is older and has not got it either; \
-         'hastctl role primary --force' there goes on without that data."
+         'hastctl role init' there, then 'hastctl role primary --force', goes on without that data."
     )]
     CompleteCopyGone,
     /// The primary's component is older than what the secondary was receiving.
     #[error(
         "The primary's component is older than what the secondary was receiving, and the secondary is not complete; \
-         put the newer component back, or go on without its data with 'hastctl role primary --force'."
+         put the newer component back, or go on without its data: 'hastctl create' on the secondary."
     )]
     PrimaryOlder,
     /// The secondary went on with data of its own while something here keeps the device open.

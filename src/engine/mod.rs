@@ -129,7 +129,7 @@ pub struct MapSector {
     pub bytes: Box<[u8]>,
 }
 
-/// What a primary tells a secondary of ours beside base's protocol (wire command `State`).
+/// What a primary tells a secondary of ours beside base's protocol (wire command `Record`).
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum PeerNote {
     /// Store this point.

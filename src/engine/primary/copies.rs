@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use super::making::Making;
 use super::{Action, Direction, DisconnectReason, Holder, Notice, Primary, Progress, Sent};
 use crate::engine::{Command, Operation, Outcome, Owner, PeerNote, Range};
 
@@ -179,7 +180,8 @@ impl Primary {
     /// peer, which has all that was acknowledged, has to stay fit to go on.
     pub(super) fn tell_lacking(&mut self, actions: &mut Vec<Action>) {
         let leads = self.together().is_none_or(|peer| peer.leads);
-        if leads || self.map.behind().is_empty() || self.metadata.is_failing() {
+        let undecided = matches!(self.making, Making::Telling(_));
+        if leads || undecided || self.map.behind().is_empty() || self.metadata.is_failing() {
             return;
         }
         self.peer_lacks = true;
@@ -250,7 +252,8 @@ impl Primary {
     /// The next extent to copy: one that is waited for, else one the peer lacks, else one we lack.
     fn extent_to_begin(&mut self) -> Option<u64> {
         let mut chosen = None;
-        while let Some(extent) = self.copies.wanted.pop_front() {
+        let may_fetch = self.is_lean_stored();
+        while may_fetch && let Some(extent) = self.copies.wanted.pop_front() {
             if self.map.stale().test(extent) && !self.copies.extents.contains_key(&extent) {
                 chosen = Some(extent);
                 break;
@@ -260,11 +263,11 @@ impl Primary {
             Some(extent) => extent,
             None if self.is_stopping() => return None,
             None if self.map.behind().is_empty() || !self.may_copy_to_peer() => {
-                self.next_of(Direction::FromPeer)?
+                self.next_to_fetch()?
             }
             None => self
                 .next_of(Direction::ToPeer)
-                .or_else(|| self.next_of(Direction::FromPeer))?,
+                .or_else(|| self.next_to_fetch())?,
         };
         let direction = if self.map.stale().test(extent) {
             Direction::FromPeer
@@ -285,6 +288,15 @@ impl Primary {
             },
         );
         Some(extent)
+    }
+
+    /// The next extent that this node lacks, once its own disk says that it does.
+    fn next_to_fetch(&mut self) -> Option<u64> {
+        if self.is_lean_stored() {
+            self.next_of(Direction::FromPeer)
+        } else {
+            None
+        }
     }
 
     fn next_of(&mut self, direction: Direction) -> Option<u64> {

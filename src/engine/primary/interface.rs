@@ -31,14 +31,14 @@ pub struct Start {
     pub fresh_resuid: u64,
     /// A random number: what generations are drawn from.
     pub entropy: u64,
-    /// Why the component may be promoted although it is inconsistent.
+    /// Why the component may be promoted although it lacks something.
     pub promotion: Promotion,
 }
 
 /// How the role was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Promotion {
-    /// By an operator: refused where the component is inconsistent.
+    /// By an operator: refused where the component lacks something.
     Asked,
     /// By an operator who insists: the component's content counts as current, whatever it lacks.
     Forced,

@@ -11,6 +11,7 @@
 //! peer's own may be cleared, which the meeting's point allows it to do; a primary whose device is open, or
 //! that holds requests, never becomes the target of newer data.
 
+use super::making::Making;
 use super::requests::{Side, Stage};
 use super::{Action, Answer, DisconnectReason, Hello, Notice, Primary, Sent};
 use crate::engine::base;
@@ -138,7 +139,7 @@ impl Primary {
         let verdict = if answer.extension {
             meeting::decide(&now, &answer.standing, true)
         } else {
-            by_base(&now, answer)
+            by_base(&now, answer, self.base_source)
         };
         match verdict {
             Ok(agreement) if agreement.source == answer.source => {
@@ -205,6 +206,7 @@ impl Primary {
             });
             self.note_lacking(leant, revision);
             self.alone = self.raised;
+            self.base_source = (!from_here).then_some(theirs.localcnt);
             return self.store_meeting(revision.max(raised));
         }
         let record = hello.standing.record.resolved(&theirs.record);
@@ -407,9 +409,11 @@ impl Primary {
     /// The peer failed to carry out a change. It has stored that it lacks something, unless this node relies on
     /// it.
     pub(super) fn peer_failed(&mut self) {
+        // While it is told a point, it may or may not be relied on: it is told what it lacks afterwards.
+        let undecided = matches!(self.making, Making::Telling(_));
         if let Some(peer) = self.peer_mut() {
             peer.failures += 1;
-            peer.lacks |= !peer.leads;
+            peer.lacks |= !peer.leads && !undecided;
         }
     }
 }
@@ -419,13 +423,16 @@ fn marks(answer: &Answer) -> impl Iterator<Item = u64> {
 }
 
 /// What a base secondary decided, looked at with what it does not know.
-fn by_base(primary: &Hello, answer: &Answer) -> Verdict {
+fn by_base(primary: &Hello, answer: &Answer, source_before: Option<u64>) -> Verdict {
     let lacks = primary.standing.record.lacks;
     let (source, theirs) = (answer.source, &answer.standing);
     match source {
         _ if theirs.localcnt.max(theirs.remotecnt) >= NUMBER_LIMIT => Err(Refusal::Counter),
         Source::Primary if lacks => Err(Refusal::CompleteCopyGone),
-        Source::Secondary if primary.holds && !primary.leans => Err(Refusal::Superseded),
+        // What it has is what this node's own consumer wrote only if it has not gone on since.
+        Source::Secondary if primary.holds && source_before != Some(theirs.localcnt) => {
+            Err(Refusal::Superseded)
+        }
         Source::Primary | Source::Secondary => Ok(Agreement {
             source,
             scope: Scope::Marked,

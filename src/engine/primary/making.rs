@@ -41,6 +41,8 @@ pub(super) struct Plan {
     note: Option<Box<PointNote>>,
     /// What was flushed for it on both copies.
     epoch: Option<Epoch>,
+    /// The peer was relied on before.
+    led: bool,
 }
 
 /// How far a point has come.
@@ -212,6 +214,7 @@ impl Primary {
             purpose,
             note,
             epoch,
+            led: peer.leads,
         };
         self.making = Making::Noting(plan, revision);
     }
@@ -234,6 +237,7 @@ impl Primary {
             purpose: Purpose::Meeting,
             note: Some(Box::new(note)),
             epoch: None,
+            led: false,
         };
         self.making = Making::Noting(plan, revision);
     }
@@ -253,6 +257,7 @@ impl Primary {
             purpose: Purpose::Meeting,
             note: None,
             epoch: None,
+            led: false,
         };
         self.making = Making::Noting(plan, revision);
     }
@@ -277,6 +282,10 @@ impl Primary {
             localcnt: metadata.localcnt,
             remotecnt: peer.localcnt,
         };
+        if let Some(peer) = self.peer_mut() {
+            // Until it has answered, nobody knows whether it still counts as relied on.
+            peer.leads &= told.note.leads;
+        }
         self.making = Making::Telling(plan);
         let seq = self.take_seq(Sent::Point);
         let note = PeerNote::Point(Box::new(told));
@@ -311,6 +320,9 @@ impl Primary {
 
     fn point_refused(&mut self, plan: &Plan, actions: &mut Vec<Action>) {
         self.making = Making::Idle;
+        if let Some(peer) = self.peer_mut() {
+            peer.leads = plan.led;
+        }
         if plan.purpose == Purpose::Lead {
             self.fail_leaders(Leading::Undone, actions);
         }

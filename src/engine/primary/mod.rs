@@ -118,6 +118,8 @@ pub struct Primary {
     lacked: Revision,
     /// The change of the metadata that says that it lacks nothing any more.
     unlacked: Revision,
+    /// The localcnt of a base peer that was the source when the two last met.
+    base_source: Option<u64>,
     /// The peer lacked something when it was last heard of.
     peer_lacks: bool,
     /// Nothing was ever written, and the resuid was invented by this worker.
@@ -159,7 +161,7 @@ pub struct Primary {
 }
 
 impl Primary {
-    /// A primary with this component. Refused where the component is inconsistent, unless forced or
+    /// A primary with this component. Refused where the component lacks something, unless forced or
     /// resumed.
     pub fn new(start: Start) -> Result<Self, PromotionRefused> {
         let Start {
@@ -202,6 +204,7 @@ impl Primary {
             barrier_retry_at: 0,
             lacked: 0,
             unlacked: 0,
+            base_source: None,
             peer_lacks: false,
             virgin: false,
             alone: false,

@@ -251,10 +251,8 @@ impl Primary {
         }
         if !peer_has_it || !self.may_peer_lead() {
             self.set_behind(range);
-            self.map.end(range, false);
             return self.finish_leading(id, Err(errno), actions);
         }
-        self.map.end(range, false);
         self.set_stage(
             id,
             Stage::Leading {
@@ -313,6 +311,8 @@ impl Primary {
         };
         let range = pending.request.range;
         self.leaders.remove(&id);
+        // Only now: its mark must not leave the map before its extents are known to differ.
+        self.map.end(range, false);
         self.finish(id, outcome, actions);
         self.release_range(range, actions);
         self.wake_waiting_copy(actions);
@@ -352,16 +352,17 @@ impl Primary {
                 continue;
             };
             let range = pending.request.range;
-            let Stage::Leading { flushed, errno } = pending.stage else {
+            let Stage::Leading { errno, .. } = pending.stage else {
                 unreachable!("a leader waits for its peer");
             };
-            if !flushed {
-                self.map.end(range, false);
+            let stale = self.is_stale(range);
+            if !stale {
+                self.set_behind(range);
             }
-            if self.is_stale(range) {
+            self.map.end(range, false);
+            if stale {
                 self.again(id, actions);
             } else {
-                self.set_behind(range);
                 self.finish(id, Err(errno), actions);
             }
             self.release_range(range, actions);

@@ -64,7 +64,7 @@ impl Primary {
                  node's disk"
             ),
             Notice::OlderImage(party) => log::error!(
-                "an older image of {} component was put back: all of it is copied from the other node again",
+                "an older image of {} component was put back: all of it is copied again from the node that is newer",
                 match party {
                     Party::Primary => "this node's",
                     Party::Secondary => "the other node's",
