@@ -267,15 +267,15 @@ impl World {
         }
     }
 
-    fn tell(&mut self, node: usize, seq: u64, note: PeerNote) {
-        match dialect::word(&note) {
+    fn tell(&mut self, node: usize, seq: u64, told: PeerNote) {
+        match dialect::word(&told) {
             Word::Complete if !self.peer_lives(node) => self.oracle.has_everything(node),
             Word::Complete => self.observe_being_in_step(node),
             Word::Lacks | Word::Same => {}
             Word::Ahead => self.oracle.peer_ahead(node),
         }
         if let Some(connection) = self.nodes[node].primary().and_then(|d| d.connection()) {
-            self.send(connection, 1 - node, Message::Note { seq, note });
+            self.send(connection, 1 - node, Message::Note { seq, note: told });
         }
     }
 }

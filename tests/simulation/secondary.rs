@@ -94,13 +94,13 @@ impl World {
             self.close_end(old, node);
         }
         if self.is_idle(node) {
-            self.shake_hands(node, connection, hello);
+            self.shake_hands(node, connection, &hello);
         } else if let Some(driver) = self.nodes[node].secondary() {
             driver.successor = Some((connection, hello));
         }
     }
 
-    fn shake_hands(&mut self, node: usize, connection: u64, hello: Hello) {
+    fn shake_hands(&mut self, node: usize, connection: u64, hello: &Hello) {
         if !self.is_open(connection, node) {
             return;
         }
@@ -115,7 +115,7 @@ impl World {
             .map_bytes()
             .iter()
             .any(|byte| *byte != 0);
-        let decision = dialect::decide(metadata, &hello, extension, marked_here);
+        let decision = dialect::decide(metadata, hello, extension, marked_here);
         let decision = self.saboteur.decide(decision, &before, extension);
         self.note(|| format!("node {node} meets {hello:?}: {decision:?}"));
         let marked = self.nodes.iter().any(|node| {
@@ -300,7 +300,7 @@ impl World {
             .secondary()
             .and_then(|driver| driver.successor.take());
         if let Some((connection, hello)) = successor {
-            self.shake_hands(node, connection, hello);
+            self.shake_hands(node, connection, &hello);
         }
     }
 

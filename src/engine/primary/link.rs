@@ -18,8 +18,8 @@ use crate::engine::base;
 use crate::engine::meeting::{self, Agreement, Party, Refusal, Scope, Source, Verdict};
 use crate::engine::points::Copy;
 use crate::engine::{Command, Outcome, Owner};
-use crate::layout::Standing;
 use crate::layout::record::NUMBER_LIMIT;
+use crate::layout::{Bitmap, Standing};
 
 /// What is known of a connected peer.
 #[derive(Debug, Clone, Copy)]
@@ -419,7 +419,7 @@ impl Primary {
 }
 
 fn marks(answer: &Answer) -> impl Iterator<Item = u64> {
-    answer.map.iter().flat_map(|map| map.iter())
+    answer.map.iter().flat_map(Bitmap::iter)
 }
 
 /// What a base secondary decided, looked at with what it does not know.
