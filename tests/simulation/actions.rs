@@ -53,6 +53,7 @@ impl World {
                 self.begin(node, Work::Map(ticket, sectors));
             }
             Action::WriteMetadata(ticket, metadata) => {
+                self.observe_going_alone(node, &metadata);
                 self.observe_counters(node, &metadata);
                 self.observe_mark(node, &metadata);
                 self.begin(node, Work::Metadata(ticket, metadata));

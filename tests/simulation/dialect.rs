@@ -149,6 +149,12 @@ pub fn is_settled(ours: &Metadata, theirs: &Metadata) -> bool {
     in_step(ours, theirs) && same_point && ours.resuid == theirs.resuid && claims(ours)
 }
 
+/// Whether a change of a primary's metadata says that it goes on alone from here on.
+pub fn goes_alone(before: &Metadata, after: &Metadata) -> bool {
+    after.localcnt > before.localcnt
+        || (after.record.own.is_some() && after.record.own != before.record.own)
+}
+
 /// Whether the maps of two components say in which extents they may differ: only at the same point do they.
 pub fn maps_speak(ours: &Metadata, theirs: &Metadata) -> bool {
     let here = ours.record.resolved(&theirs.record);

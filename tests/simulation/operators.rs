@@ -102,6 +102,9 @@ impl World {
     /// Operators look after things, and will again.
     pub fn review(&mut self) {
         self.after_up_to(self.profile.calamity.min(200_000), Happening::Review);
+        if self.oracle.strict {
+            self.follow_advice();
+        }
         let primaries = [0, 1].map(|node| self.nodes[node].primary().is_some());
         let waiting = [0, 1].map(|node| {
             let this = &self.nodes[node];
@@ -124,7 +127,6 @@ impl World {
             self.settle_split();
         }
         if self.oracle.strict {
-            self.follow_advice();
             self.decide_at_last();
         }
     }
@@ -139,7 +141,9 @@ impl World {
             }
             if !idle {
                 self.stop(node);
-            } else if self.take_over(node, Promotion::Forced) {
+            } else if self.nodes[node].powered {
+                // Whether it can be or not: it has been tried.
+                self.take_over(node, Promotion::Forced);
                 self.nodes[node].hopeless = false;
             }
         }

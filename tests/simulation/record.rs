@@ -30,6 +30,12 @@ impl Oracle {
         }
     }
 
+    /// Whether applications wait for a change or a flush of a node.
+    pub fn is_asked_to_change(&self, node: usize) -> bool {
+        let mut asked = self.outstanding.values();
+        asked.any(|o| o.node == node && o.command != Command::Read)
+    }
+
     /// A disk failed.
     pub fn faulted(&mut self, node: usize) {
         self.complete_since[1 - node] = None;

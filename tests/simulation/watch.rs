@@ -101,6 +101,15 @@ impl World {
         }
     }
 
+    /// A primary stores that it goes on alone, before it does: from here on that is so for all that anybody can
+    /// know, though its power may be cut before anything comes of it.
+    pub fn observe_going_alone(&mut self, node: usize, ours: &Metadata) {
+        let before = self.nodes[node].disk.metadata();
+        if dialect::goes_alone(before, ours) && self.oracle.is_asked_to_change(node) {
+            self.oracle.peer_lacks(node);
+        }
+    }
+
     /// A primary that leant on its peer stores that it does no longer: it has what the peer did alone, even
     /// if the peer never hears of it.
     pub fn observe_mark(&mut self, node: usize, ours: &Metadata) {
@@ -187,6 +196,10 @@ impl World {
         let (offset, length) = self.nodes[node].geometry.range_of(extent as u64);
         for sector in sectors(Range::new(offset, length)) {
             let [ours, theirs] = disks.map(|disk| disk.certain(sector));
+            if self.oracle.wild.contains(&sector) {
+                // Nobody can know what an older image that was put back is to be.
+                continue;
+            }
             if ours.is_none() || ours != theirs {
                 self.oracle.broken(Rule::Cleared, || {
                     format!(
