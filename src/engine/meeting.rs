@@ -9,7 +9,7 @@
 //! open device change, but for a primary that leans on the other, whose own consumer wrote it.
 
 use crate::layout::record::NUMBER_LIMIT;
-use crate::layout::{Point, Record, Standing};
+use crate::layout::{Record, Standing};
 
 /// Who is the source of what has to be copied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -171,7 +171,7 @@ impl Meeting {
             (Some(here), Some(there)) if here == there => self.at_the_same_point(),
             (_, Some(there)) if ours.has_passed(there) => self.secondary_older(),
             (Some(here), _) if theirs.has_passed(here) => self.primary_older(),
-            (here, there) => self.strangers(here, there),
+            _ => self.strangers(),
         }
     }
 
@@ -217,12 +217,15 @@ impl Meeting {
     }
 
     /// Neither knows the other's point.
-    fn strangers(&self, here: Option<Point>, there: Option<Point>) -> Verdict {
+    fn strangers(&self) -> Verdict {
         match (self.primary.lacks, self.secondary.lacks) {
             (true, true) => Err(Refusal::BothLack),
-            // Forced: what is there is the truth, and the other has none to set against it.
-            (false, true) if here.is_none() => Ok(from_primary(Scope::Everything, None)),
-            (true, false) if there.is_none() => self.secondary_counts(Scope::Everything, None),
+            // What is there is the truth, and the other has none to set against it. Not so an older image of
+            // before the first point: it has no point either, and what the other lacks is newer.
+            (false, true) if self.primary.forced => Ok(from_primary(Scope::Everything, None)),
+            (true, false) if self.secondary.forced => {
+                self.secondary_counts(Scope::Everything, None)
+            }
             _ => Err(Refusal::SplitBrain),
         }
     }

@@ -89,6 +89,7 @@ pub fn store(record: &Record, note: &PointNote) -> Record {
             Copy::Full => false,
         },
         counted: false,
+        forced: false,
         past: note.past.clone(),
     }
 }
@@ -102,6 +103,7 @@ pub fn made(record: &Record, note: &PointNote, own: Option<Generation>, complete
         own,
         lacks: record.lacks && !(note.copy == Copy::Full && complete),
         counted: false,
+        forced: false,
         past: note.past.clone(),
     }
 }

@@ -71,6 +71,9 @@ pub struct Record {
     pub lacks: bool,
     /// Base's counters say who has what: until the next point no generation does.
     pub counted: bool,
+    /// An operator took what is here as the truth, whatever it lacked: it has no point in common with any other
+    /// copy until the next one. (An older image of before the first point has none either, and is not that.)
+    pub forced: bool,
     /// Older generations, the newest first, each with its last point.
     pub past: Vec<Point>,
 }
@@ -119,6 +122,7 @@ impl Record {
             record.lacks &= !next.full;
             record.next = None;
             record.counted = false;
+            record.forced = false;
         }
         if record.own.is_some_and(|own| other.knows(own)) {
             record.own = None;

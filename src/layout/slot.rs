@@ -231,6 +231,7 @@ mod tests {
                 own: Generation::new(7000),
                 lacks: true,
                 counted: true,
+                forced: true,
                 past: (1..=past).map(|of| point(of, of)).collect(),
             },
         }
@@ -286,7 +287,7 @@ mod tests {
             (48, &[4]),
             (49, &[2]),
             (51, &[1]),
-            (60, &[8]),
+            (60, &[16]),
             (64, &[0; 8]),
             (104, &[100, 0, 0, 0, 0, 0, 0, 0]),
             (104, &[0; 16]),

@@ -261,6 +261,7 @@ fn force(moves: &mut Moves<'_>) {
     separate(&mut world);
     let forced = Rec {
         used: true,
+        forced: true,
         own: unused_generation(&world),
         at: if rules.is(Mutant::ForceKeepsAt) {
             rec.at

@@ -93,11 +93,16 @@ fn the_rules_hold_in_every_space() {
     play(ORDINARY, PATIENCE);
 }
 
+/// A mutant may be found somewhat later than when its number of states was measured.
+const ROOM: usize = 8;
+
 #[test]
 fn each_dropped_condition_is_noticed() {
     let reports = side_by_side(NOTICED.len(), |which| {
         let (mutant, text, states) = NOTICED[which];
-        Space::new(text).without(mutant).search(states, PATIENCE)
+        Space::new(text)
+            .without(mutant)
+            .search(states * ROOM, PATIENCE)
     });
     let mut missed = vec![];
     for ((mutant, text, _), report) in NOTICED.iter().zip(reports) {

@@ -164,7 +164,7 @@ pub const NOTICED: &[(Mutant, &str, usize)] = &[
     ),
     (
         Mutant::LeadsOnlyWhileFetching,
-        "leaning events 2 writes 1 disconnect 1 write-error 1",
+        "leaning events 2 writes 1 disconnect 1 write-error 1 heal-each",
         22_000,
     ),
     (

@@ -38,6 +38,7 @@ fn record(rec: &Rec) -> Record {
         own: Generation::new(u64::from(rec.own)),
         lacks: rec.lacks,
         counted: false,
+        forced: rec.forced,
         past: rec.past.iter().filter_map(|mark| point(*mark)).collect(),
     }
 }
@@ -54,6 +55,7 @@ fn small(record: &Record) -> Rec {
         full: record.next.is_some_and(|next| next.full),
         own: record.own.map_or(0, |own| own.number() as u8),
         lacks: record.lacks,
+        forced: record.forced,
         past,
     }
 }

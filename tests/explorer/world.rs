@@ -32,6 +32,7 @@ pub struct Rec {
     pub full: bool,
     pub own: u8,
     pub lacks: bool,
+    pub forced: bool,
     pub past: [Spot; PAST],
 }
 

@@ -20,6 +20,7 @@ fn record() -> Record {
         own: Generation::new(51),
         lacks: true,
         counted: false,
+        forced: false,
         past: vec![point(40, 7), point(30, 1)],
     }
 }

@@ -178,15 +178,19 @@ mod sealed {
         drop((primary, host));
     }
 
-    /// The primary's disk can take no point any more: what it begins to copy to the peer it cannot end.
+    /// The primary's disk can take no point any more: what it began to copy to the peer it could not end. So it does
+    /// not begin.
     #[test]
     fn a_primary_whose_disk_is_dead_leaves_its_peer_fit_to_be_promoted() {
         let (_folder, host, a, primary) = pair_over_a_dead_disk();
-        let _ = a.client().write(0, &noise(2, 4096), false);
-        eventually("nothing is left to copy", || {
-            let status = primary.status();
-            status.condition != Condition::Complete && status.dirty == 0
+        let failed = a.client().write(0, &noise(2, 4096), false);
+        failed.expect_err("only the peer has it");
+        eventually("the copies are seen to differ", || {
+            primary.status().condition != Condition::Complete
         });
+        // Whatever the peer was told has reached it when it has answered this.
+        let again = a.client().write(0, &noise(3, 4096), false);
+        again.expect_err("only the peer has it");
         drop(primary);
         let b = host.end();
         let record = b.metadata().record;

@@ -1,4 +1,5 @@
 use super::*;
+use crate::layout::Point;
 use crate::layout::{Generation, Proposal};
 
 const RESUID: u64 = 7;
@@ -41,7 +42,10 @@ fn strange() -> Record {
 
 /// What a forced role leaves of a copy that lacked something.
 fn forced() -> Record {
-    alone(9, Record::default())
+    Record {
+        forced: true,
+        ..alone(9, Record::default())
+    }
 }
 
 fn alone(own: u64, record: Record) -> Record {
@@ -308,6 +312,13 @@ fn two_histories_meet_only_where_a_person_chose_one() {
             split,
         ),
         ("P forced, S lacks", forced(), lacking(at(5)), ours, ours),
+        (
+            "P an image of before the first point, S lacks",
+            alone(9, Record::default()),
+            lacking(at(5)),
+            split,
+            split,
+        ),
         ("P forced, S complete", forced(), at(5), split, split),
         (
             "S forced, P lacks",
@@ -610,6 +621,7 @@ fn records() -> Vec<Record> {
                     own: Generation::new(own),
                     lacks,
                     counted: false,
+                    forced: false,
                     past: past.clone(),
                 });
             }

@@ -263,6 +263,7 @@ impl Primary {
             metadata.record = Record {
                 own: own.filter(|_| !counted),
                 counted,
+                forced: true,
                 ..Record::default()
             };
             metadata.localcnt += 1;

@@ -3,7 +3,7 @@
 //!
 //! | at | length | what |
 //! | --- | --- | --- |
-//! | 0 | 4 | flags: 1 lacks, 2 counted, 4 `next` is full |
+//! | 0 | 4 | flags: 1 lacks, 2 counted, 4 `next` is full, 8 forced |
 //! | 4 | 16 | `at`: generation, number |
 //! | 20 | 16 | `next` |
 //! | 36 | 8 | `own` |
@@ -25,6 +25,7 @@ pub const NUMBER_LIMIT: u64 = 1 << 63;
 const LACKS: u32 = 1;
 const COUNTED: u32 = 2;
 const FULL: u32 = 4;
+const FORCED: u32 = 8;
 
 /// Why bytes are no record, or a record can not be stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -55,6 +56,7 @@ impl Record {
         let flag = |set: bool, flag| if set { flag } else { 0 };
         let flags = flag(self.lacks, LACKS)
             | flag(self.counted, COUNTED)
+            | flag(self.forced, FORCED)
             | flag(self.next.is_some_and(|next| next.full), FULL);
         let mut bytes = Vec::with_capacity(RECORD_SIZE);
         bytes.extend_from_slice(&flags.to_le_bytes());
@@ -74,7 +76,7 @@ impl Record {
         let flags = u32::from_le_bytes(piece(head, 0));
         let next = point_of(&head[20..36])?;
         let full = flags & FULL != 0;
-        if flags & !(LACKS | COUNTED | FULL) != 0 || (full && next.is_none()) {
+        if flags & !(LACKS | COUNTED | FULL | FORCED) != 0 || (full && next.is_none()) {
             return Err(RecordError::Flags(flags));
         }
         let record = Self {
@@ -83,6 +85,7 @@ impl Record {
             own: Generation::new(u64::from_le_bytes(piece(head, 36))),
             lacks: flags & LACKS != 0,
             counted: flags & COUNTED != 0,
+            forced: flags & FORCED != 0,
             past: past_from_bytes(past).map_err(|error| match error {
                 RecordError::Length(_) => RecordError::Length(bytes.len()),
                 other => other,
@@ -197,6 +200,7 @@ mod tests {
             own: Generation::new(101),
             lacks: true,
             counted: true,
+            forced: true,
             past: (1..=PAST as u64).map(|of| point(of, of * 3)).collect(),
         }
     }
@@ -244,8 +248,8 @@ mod tests {
         );
 
         let mut bytes = full().to_bytes();
-        bytes[0] = 8;
-        assert_eq!(Record::from_bytes(&bytes), Err(RecordError::Flags(8)));
+        bytes[0] = 16;
+        assert_eq!(Record::from_bytes(&bytes), Err(RecordError::Flags(16)));
         bytes[0] = FULL as u8;
         bytes[20..36].fill(0);
         assert_eq!(Record::from_bytes(&bytes), Err(RecordError::Flags(FULL)));

@@ -41,6 +41,9 @@ impl fmt::Display for Record {
         if let Some(own) = self.own {
             write!(f, "; went on alone as {own}")?;
         }
+        if self.forced {
+            f.write_str("; taken as the truth by force")?;
+        }
         if self.counted {
             f.write_str("; localcnt and remotecnt decide until the next common point")?;
         }
@@ -72,13 +75,14 @@ mod tests {
             own: Generation::new(1),
             lacks: true,
             counted: true,
+            forced: true,
             past: Vec::new(),
         };
         assert_eq!(
             record.to_string(),
             "lacks data of the other node; last common point 00000000000000a5/7; \
              point 00000000000000a5/8 proposed, nothing left to copy; went on alone as \
-             0000000000000001; localcnt and remotecnt decide until the next common point"
+             0000000000000001; taken as the truth by force; localcnt and remotecnt decide until the next common point"
         );
     }
 }
