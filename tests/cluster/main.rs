@@ -30,4 +30,5 @@ mod network;
 mod reload;
 mod resync;
 mod split_brain;
+mod superseded;
 mod walkthrough;
