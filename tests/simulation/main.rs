@@ -3,8 +3,9 @@
 //!
 //! `HAST_SEED=n cargo test --test simulation replay` repeats a run, with its trace if HAST_TRACE=1 is set;
 //! `HAST_SEEDS=n cargo test --release --test simulation -- --nocapture long_run` plays n runs, from
-//! HAST_FIRST_SEED on. HAST_PROFILE=gentle, disks, images, roles or all chooses what is let loose, and judges
-//! strictly; HAST_OVERLOOK=Served,Changed leaves rules out, HAST_WITHOUT=torn,given-up calamities.
+//! HAST_FIRST_SEED on. HAST_PROFILE=gentle, disks, images, roles or all chooses what is let loose (all);
+//! HAST_PENDING=1 plays and judges also what the engine does not stand yet (see `profile`);
+//! HAST_OVERLOOK=Served,Changed leaves rules out, HAST_WITHOUT=torn,given-up calamities.
 
 mod actions;
 mod adversary;
