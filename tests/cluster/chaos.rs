@@ -166,7 +166,18 @@ impl Run {
             self.primary().ctl("role --force secondary disk1");
         }
         self.swapped = !self.swapped;
-        self.primary().ctl("role primary disk1");
+        // The word that the old connection is over may still be on its way.
+        let node = self.primary();
+        wait_for(
+            "the other node is primary",
+            || node.log(),
+            || {
+                node.hastctl("role primary disk1")
+                    .status
+                    .success()
+                    .then_some(())
+            },
+        );
         let device = self.primary().device("disk1");
         self.load.aim(&device);
         if kill {
