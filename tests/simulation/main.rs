@@ -207,24 +207,24 @@ macro_rules! noticed {
 noticed! {
     a_map_write_skipped: SkipMapWrite => Unmarked;
     a_map_flush_skipped: SkipMapFlush => Unmarked;
-    a_metadata_flush_skipped: SkipMetadataFlush => SplitBrain | Lost | Stuck | Refused;
+    a_metadata_flush_skipped: SkipMetadataFlush => SplitBrain | Lost | Stuck | Refused | UpToDate | Changed | Cleared;
     a_mark_cleared_early: ClearMarkEarly => Cleared | Unmarked;
-    a_generation_not_begun: ForgetOwn => SplitBrain | Lost | Stuck;
-    a_counter_not_raised: ForgetLocalcnt => SplitBrain | Lost | Stuck;
-    an_answer_before_the_second_copy: AcknowledgeBeforePeer => Lost | Alone;
-    an_answer_before_any_copy: AcknowledgeAtOnce => Lost | Read | UpToDate | Alone | Changed;
-    a_flush_that_does_nothing: FlushNothing => Lost | Cleared;
+    a_generation_not_begun: ForgetOwn => SplitBrain | Lost | Stuck | UpToDate | Changed | Cleared;
+    a_counter_not_raised: ForgetLocalcnt => SplitBrain | Lost | Stuck | UpToDate | Changed | Cleared;
+    an_answer_before_the_second_copy: AcknowledgeBeforePeer => Lost | Alone | UpToDate | Cleared | Read | SplitBrain | Changed;
+    an_answer_before_any_copy: AcknowledgeAtOnce => Lost | Read | UpToDate | Alone | Changed | Cleared | SplitBrain;
+    a_flush_that_does_nothing: FlushNothing => Lost | Cleared | UpToDate | Read | SplitBrain | Changed | Alone;
     a_reply_lost: LoseFirstReply => Stuck;
-    an_inconsistent_mark_dropped: DropInconsistentMark => Lost;
+    an_inconsistent_mark_dropped: DropInconsistentMark => Lost | UpToDate | Cleared | Read | SplitBrain | Changed | Alone;
     an_inconsistent_mark_overlooked: PromoteInconsistent => UpToDate;
-    a_flush_that_overtakes_writes: FlushOvertakes => Lost | Cleared | Read;
-    a_map_of_yesterday: SendOldMap => Lost | UpToDate | Cleared;
-    a_copy_that_overtakes_a_write: StalePiece => UpToDate | Lost | Cleared;
-    a_failure_of_the_peer_overlooked: TrustFailedReply => UpToDate | Lost | Cleared;
-    a_failure_of_the_disk_overlooked: TrustFailedDisk => UpToDate | Lost | Cleared | Read;
+    a_flush_that_overtakes_writes: FlushOvertakes => Lost | Cleared | Read | UpToDate | SplitBrain | Changed | Alone;
+    a_map_of_yesterday: SendOldMap => Lost | UpToDate | Cleared | Read | SplitBrain | Changed | Alone;
+    a_copy_that_overtakes_a_write: StalePiece => UpToDate | Lost | Cleared | Read | SplitBrain | Changed | Alone;
+    a_failure_of_the_peer_overlooked: TrustFailedReply => UpToDate | Lost | Cleared | Read | SplitBrain | Changed | Alone;
+    a_failure_of_the_disk_overlooked: TrustFailedDisk => UpToDate | Lost | Cleared | Read | SplitBrain | Changed | Alone;
     a_window_ignored: WideWindow => Bound;
     a_mark_that_stays: KeepInconsistentMark => Refused | Stuck;
     a_split_brain_ignored: IgnoreSplitBrain => SplitBrain;
     a_permit_ignored: IgnorePermit => Alone;
-    a_source_ignored: IgnoreSource => Read | UpToDate | Lost | SplitBrain;
+    a_source_ignored: IgnoreSource => Read | UpToDate | Lost | SplitBrain | Cleared | Changed | Alone;
 }
