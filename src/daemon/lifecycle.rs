@@ -60,7 +60,7 @@ pub enum Event {
     Command {
         /// Which.
         role: Role,
-        /// Even where the component is known to be inconsistent.
+        /// Even where the component is known to lack data of the other node.
         force: bool,
     },
     /// The resource changed so much that its worker must begin anew.

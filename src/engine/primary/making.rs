@@ -346,8 +346,7 @@ impl Primary {
         match plan.purpose {
             Purpose::Meeting => self.come_together(actions),
             Purpose::Full if !self.differs() => self.agree(actions),
-            Purpose::Full | Purpose::Progress => {}
-            Purpose::Lead => {}
+            Purpose::Full | Purpose::Progress | Purpose::Lead => {}
         }
         self.settle_leading(actions);
         self.stop_flushed();
@@ -384,11 +383,12 @@ impl Primary {
                 if plan.purpose == Purpose::Lead {
                     self.fail_leaders(Leading::Known, actions);
                 }
-                self.making = Making::Settling(plan, self.metadata.revision());
-                if self.stop != Stop::No {
-                    self.making = Making::Idle;
-                    self.stop_flushed();
-                }
+                self.making = if self.stop == Stop::No {
+                    Making::Settling(plan, self.metadata.revision())
+                } else {
+                    Making::Idle
+                };
+                self.stop_flushed();
             }
             Making::Idle
             | Making::Flushing(_)

@@ -68,12 +68,7 @@ fn a_write_that_only_the_peer_has_fails_where_the_peer_cannot_be_relied_on() {
 #[test]
 fn a_peer_that_cannot_store_that_it_is_relied_on_is_not() {
     let mut bench = Bench::together(Replication::Fullsync);
-    bench.submit(1, Command::Write, BLOCK);
-    let seq = bench.sent(Command::Write);
-    bench.take();
-    bench.local(1, Err(Errno::EIO));
-    bench.reply(seq, false, Ok(()));
-    let flush = bench.sent(Command::Flush);
+    let flush = bench.only_the_peer_takes(1, BLOCK);
     bench.reply(flush, false, Ok(()));
     let told = bench.seen.iter().find_map(|action| match action {
         Action::Tell { seq, .. } => Some(*seq),

@@ -13,6 +13,18 @@ fn tell_of(bench: &Bench) -> (u64, points::PointNote) {
     found.expect("tells a point")
 }
 
+/// Two that have just met flush for their first full point: the peer's flush, and this disk's.
+fn flushing_for_a_full_point() -> (Bench, u64, Operation) {
+    let mut bench = Bench::new(Replication::Fullsync);
+    bench.connect(None);
+    bench.store_at_peer();
+    let both = bench.take();
+    let [.., Action::Send { seq, .. }, Action::FlushLocal(flush)] = both[..] else {
+        panic!("{both:?}")
+    };
+    (bench, seq, flush)
+}
+
 #[test]
 fn a_point_whose_answer_was_lost_counts_as_made_where_the_peer_has_it() {
     let mut bench = Bench::together(Replication::Fullsync);
@@ -116,17 +128,11 @@ fn an_orderly_end_beside_a_peer_makes_a_point() {
 
 #[test]
 fn a_full_point_is_not_made_where_the_peer_failed_something_meanwhile() {
-    let mut bench = Bench::new(Replication::Fullsync);
-    bench.connect(None);
-    bench.store_at_peer();
-    let both = bench.take();
-    let [.., Action::Send { seq, .. }, Action::FlushLocal(flush)] = &both[..] else {
-        panic!("{both:?}")
-    };
+    let (mut bench, seq, flush) = flushing_for_a_full_point();
     bench.submit(1, Command::Write, BLOCK);
     let write = bench.sent(Command::Write);
-    bench.reply(*seq, false, Ok(()));
-    bench.tell(Event::LocalDone(*flush, Ok(())));
+    bench.reply(seq, false, Ok(()));
+    bench.tell(Event::LocalDone(flush, Ok(())));
     let (told, note) = tell_of(&bench);
     assert_eq!(note.copy, Copy::Full);
     bench.local(1, Ok(()));
@@ -138,19 +144,13 @@ fn a_full_point_is_not_made_where_the_peer_failed_something_meanwhile() {
 
 #[test]
 fn no_full_point_is_made_over_a_change_that_the_peer_has_failed() {
-    let mut bench = Bench::new(Replication::Fullsync);
-    bench.connect(None);
-    bench.store_at_peer();
-    let both = bench.take();
-    let [.., Action::Send { seq, .. }, Action::FlushLocal(flush)] = &both[..] else {
-        panic!("{both:?}")
-    };
+    let (mut bench, seq, flush) = flushing_for_a_full_point();
     bench.submit(1, Command::Write, BLOCK);
     let write = bench.sent(Command::Write);
     bench.take();
     bench.reply(write, false, Err(Errno::EIO));
-    bench.reply(*seq, false, Ok(()));
-    bench.tell(Event::LocalDone(*flush, Ok(())));
+    bench.reply(seq, false, Ok(()));
+    bench.tell(Event::LocalDone(flush, Ok(())));
     let full = |action: &Action| matches!(action, Action::Tell { note: PeerNote::Point(told), .. } if told.note.copy == Copy::Full);
     assert!(
         !bench.seen.iter().any(full),

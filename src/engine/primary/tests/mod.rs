@@ -142,6 +142,16 @@ impl Bench {
         seq
     }
 
+    /// A write that this disk fails and the peer takes; the number of the flush that is to make it durable there.
+    fn only_the_peer_takes(&mut self, id: u64, range: Range) -> u64 {
+        self.submit(id, Command::Write, range);
+        let seq = self.sent(Command::Write);
+        self.take();
+        self.local(id, Err(Errno::EIO));
+        self.reply(seq, false, Ok(()));
+        self.sent(Command::Flush)
+    }
+
     fn reply(&mut self, seq: u64, received: bool, outcome: Outcome) {
         self.tell(Event::Reply {
             seq,

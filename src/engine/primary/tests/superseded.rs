@@ -106,12 +106,7 @@ fn a_closed_device_takes_newer_data() {
 fn a_device_may_stay_open_over_what_its_own_consumer_wrote_on_the_other_node() {
     let mut bench = Bench::together(Replication::Fullsync);
     bench.tell(Event::Opened(true));
-    bench.submit(1, Command::Write, BLOCK);
-    let seq = bench.sent(Command::Write);
-    bench.take();
-    bench.local(1, Err(Errno::EIO));
-    bench.reply(seq, false, Ok(()));
-    let flush = bench.sent(Command::Flush);
+    let flush = bench.only_the_peer_takes(1, BLOCK);
     bench.reply(flush, false, Ok(()));
     bench.store_at_peer();
     bench.tell(Event::Disconnected);
